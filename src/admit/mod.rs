@@ -1,0 +1,1 @@
+//! Which of the planned steps may start now. Pure.

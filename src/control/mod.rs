@@ -1,0 +1,1 @@
+//! The loop: observe, plan, admit, execute; woken by edits, events, finished steps and timers.

@@ -1,0 +1,1 @@
+//! Where the world begins: Docker, files, sockets, the clock.

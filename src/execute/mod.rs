@@ -1,0 +1,1 @@
+//! Steps become calls of the ports. No decisions here.

@@ -1,0 +1,286 @@
+//! What one host should have: the result of parsing, resolving and rendering, and what is persisted when accepted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::file::{FileSpec, Reload};
+use super::image::{ImageRef, PullPolicy};
+use super::job::{DoneWhen, JobRun, Schedule};
+use super::names::{ContainerName, HostName, JobName, NetworkName, RoleName, ServiceName, SiteName, VolumeName};
+use super::network::{Attachment, NetworkSpec, VolumeSpec};
+use super::probe::Readiness;
+use super::secret::Sensitive;
+use super::settings::ContainerSettings;
+use super::time::Span;
+
+/// The desired state of one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostDesired {
+    /// Site.
+    pub site: SiteName,
+    /// Host.
+    pub host: HostName,
+    /// Number of the accepted state; 0 before it is accepted.
+    pub generation: u64,
+    /// Hex SHA-256 of the source files (of those that hold no secret), for people: which checkout is this?
+    pub source_digest: String,
+    /// Services in the order of the site file.
+    pub services: IndexMap<ServiceName, Arc<InstanceDesired>>,
+    /// Jobs in the order of the site file.
+    pub jobs: IndexMap<JobName, Arc<JobDesired>>,
+    /// Engine networks.
+    pub networks: BTreeMap<NetworkName, NetworkSpec>,
+    /// Named volumes.
+    pub volumes: BTreeMap<VolumeName, VolumeSpec>,
+    /// Login by registry.
+    pub registries: BTreeMap<String, RegistryLogin>,
+    /// What may happen without a person.
+    pub sync: SyncPolicy,
+}
+
+/// The spec of one instance: changes and rolls back as one unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceDesired {
+    /// Service.
+    pub service: ServiceName,
+    /// Role that it came from.
+    pub role: Option<RoleName>,
+    /// What its container is called.
+    pub container_name: ContainerName,
+    /// Image as written.
+    pub image: ImageRef,
+    /// When the image is fetched.
+    pub pull_policy: PullPolicy,
+    /// Container settings.
+    pub settings: ContainerSettings,
+    /// Engine networks; empty with a `network_mode` of its own.
+    pub networks: BTreeMap<NetworkName, Attachment>,
+    /// Rendered files.
+    pub files: Vec<FileSpec>,
+    /// How live files are taken in.
+    pub reload: Reload,
+    /// Beyond running and healthy.
+    pub ready: Option<Readiness>,
+    /// How a change proceeds.
+    pub rollout: Rollout,
+    /// What is needed before its first start and its upgrade; never before a restart.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// What an unhealthy container means.
+    pub unhealthy: Unhealthy,
+    /// Fields whose drift is left alone.
+    pub drift_ignore: BTreeSet<String>,
+    /// Commands in the container after start and before stop.
+    pub hooks: Hooks,
+    /// `VERSION:HEX` over what needs a replace.
+    pub create_hash: String,
+    /// `VERSION:HEX` over all of it.
+    pub input_hash: String,
+}
+
+/// Compose's `post_start` and `pre_stop`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hooks {
+    /// After each start of ours, in order; a failure fails the start.
+    pub post_start: Vec<Hook>,
+    /// Before each stop of ours, in order; a failure is reported and the stop goes on.
+    pub pre_stop: Vec<Hook>,
+}
+
+/// One command.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hook {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// As whom; empty is the container's user.
+    pub user: String,
+    /// Whether with all privileges.
+    pub privileged: bool,
+    /// Where.
+    pub working_dir: String,
+    /// With what.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// How a change of an instance proceeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// How many instances of the service may be down at once.
+    pub max_unavailable: u32,
+    /// How long ready before it counts.
+    pub min_ready: Span,
+    /// Within which it must have become ready; only observed time counts.
+    pub deadline: Span,
+    /// What a failed gate means.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            max_unavailable: 1,
+            min_ready: Span::ZERO,
+            deadline: Span::seconds(300),
+            on_failure: OnFailure::Rollback,
+        }
+    }
+}
+
+/// What a failed gate means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// The old instance comes back.
+    #[default]
+    Rollback,
+    /// Everything stays as it is, and somebody is paged.
+    Halt,
+    /// On a site: also those that had been changed already.
+    RollbackAll,
+}
+
+/// What a dependency waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Service or job.
+    pub on: DependencyTarget,
+    /// How much of it.
+    pub need: Need,
+    /// Whether a missing one is no obstacle.
+    pub required: bool,
+    /// Compose's `restart`: this instance is restarted after the other one was replaced.
+    pub restart: bool,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DependencyTarget {
+    /// A service that runs.
+    Started,
+    /// A service that is ready.
+    Ready,
+    /// A job that is done.
+    Done,
+}
+
+/// How many of the instances that are depended on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Need {
+    /// One of them.
+    #[default]
+    Any,
+    /// More than half.
+    Quorum,
+    /// Each.
+    All,
+    /// The one on this host.
+    SameHost,
+}
+
+/// What an unhealthy container means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unhealthy {
+    /// A condition. The default: a dead database must not restart forty APIs.
+    #[default]
+    Report,
+    /// A restart after so long.
+    RestartAfter(Span),
+}
+
+/// A container that runs to completion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDesired {
+    /// Job.
+    pub job: JobName,
+    /// Role that it came from.
+    pub role: Option<RoleName>,
+    /// What its container is called.
+    pub container_name: ContainerName,
+    /// Image as written.
+    pub image: ImageRef,
+    /// When the image is fetched.
+    pub pull_policy: PullPolicy,
+    /// Container settings; `restart` is always `no`.
+    pub settings: ContainerSettings,
+    /// Engine networks.
+    pub networks: BTreeMap<NetworkName, Attachment>,
+    /// Rendered files.
+    pub files: Vec<FileSpec>,
+    /// Where and how often.
+    pub run: JobRun,
+    /// What it waits for.
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// The honest answer when there is no record.
+    pub done_when: Option<DoneWhen>,
+    /// How long it may take.
+    pub timeout: Span,
+    /// By the clock instead of by its inputs.
+    pub schedule: Option<Schedule>,
+    /// `VERSION:HEX` over what makes it run again.
+    pub input_hash: String,
+}
+
+/// Name and password for a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryLogin {
+    /// User.
+    pub username: String,
+    /// Password.
+    pub password: Sensitive,
+}
+
+/// What may happen without a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncPolicy {
+    /// Whether an edit waits for `mastic approve`.
+    pub edits: SyncMode,
+    /// Whether drift and dead containers are only reported.
+    pub heal: HealMode,
+    /// Removals beyond this many wait for `--allow-prune`, if they are also more than the share below.
+    pub max_removals: usize,
+    /// Per cent of the instances.
+    pub max_removal_percent: u8,
+    /// Whether the removal of a service with named volumes waits too.
+    pub protect_volumes: bool,
+}
+
+impl Default for SyncPolicy {
+    fn default() -> Self {
+        Self {
+            edits: SyncMode::Auto,
+            heal: HealMode::Auto,
+            max_removals: 3,
+            max_removal_percent: 50,
+            protect_volumes: true,
+        }
+    }
+}
+
+/// Whether an edit waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncMode {
+    /// It is rolled out at once.
+    #[default]
+    Auto,
+    /// It waits for `mastic approve PLAN-ID`.
+    Approve,
+}
+
+/// Whether the loop heals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealMode {
+    /// At once.
+    #[default]
+    Auto,
+    /// Never; it reports.
+    Report,
+}

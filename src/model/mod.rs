@@ -1,0 +1,15 @@
+//! Plain data that every room shares: no I/O, no async, no clock.
+
+pub mod desired;
+pub mod file;
+pub mod hold;
+pub mod image;
+pub mod job;
+pub mod labels;
+pub mod memory;
+pub mod names;
+pub mod network;
+pub mod probe;
+pub mod secret;
+pub mod settings;
+pub mod time;

@@ -1,0 +1,3 @@
+//! What is seen on a host, in the words of the model.
+
+pub mod observed;

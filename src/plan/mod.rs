@@ -1,0 +1,1 @@
+//! What differs, why, and the one next step of each instance. Pure.

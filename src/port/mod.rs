@@ -1,0 +1,9 @@
+//! The world behind small traits, owned by those who call them.
+
+pub mod clock;
+pub mod coordinator;
+pub mod engine;
+pub mod files;
+pub mod prober;
+pub mod site_files;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Templates become bytes, twice: really and with placeholders for secrets.

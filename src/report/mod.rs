@@ -1,0 +1,3 @@
+//! What people and programs read: pure text and JSON.
+
+pub mod event;

@@ -1,0 +1,1 @@
+//! Site, variables and host become what each host should have.

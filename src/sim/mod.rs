@@ -1,0 +1,1 @@
+//! A simulated world: engine, files, clock, faults.
