@@ -74,6 +74,8 @@ pub struct InstanceDesired {
     pub drift_ignore: BTreeSet<String>,
     /// Commands in the container after start and before stop.
     pub hooks: Hooks,
+    /// Settings that hold a secret on purpose (`expose_secrets`), as `environment.DB_PASSWORD`: never shown.
+    pub sensitive: BTreeSet<String>,
     /// `VERSION:HEX` over what needs a replace.
     pub create_hash: String,
     /// `VERSION:HEX` over all of it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::file::OnChange;
 use super::hold::Hold;
 use super::job::JobRecord;
 use super::names::{JobName, ServiceName};
@@ -35,24 +36,37 @@ pub struct HostMemory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InstanceMemory {
+    /// The spec that was last ready here, and the revision that holds it: what a rollback goes back to.
+    pub proven: Option<Proven>,
     /// The spec that failed here and is not tried again.
     pub quarantine: Option<Quarantine>,
+    /// The gate that is open.
+    pub gate: Option<GateMemory>,
+    /// What the process was last told of its live files.
+    pub told: Option<Told>,
+    /// For which spec the image was fetched anew (`pull_policy: always`).
+    pub pulled: Option<String>,
     /// Failures of steps in a row, for backoff.
     pub failures: u32,
     /// Before which no step is tried again.
     pub retry_at: Option<Timestamp>,
     /// What failed last, for people.
-    pub last_error: Option<String>,
+    pub last_error: Option<StepFailure>,
     /// The container id that was adopted although it lacks our labels.
     pub adopted: Option<String>,
-    /// The gate that is open.
-    pub gate: Option<GateMemory>,
-    /// An in-place change that is not yet proven.
-    pub in_place: Option<InPlaceMemory>,
-    /// Whether it has ever been ready: then dependencies do not hold it up.
-    pub has_been_ready: bool,
+    /// Since when it has been unhealthy without a break.
+    pub unhealthy_since: Option<Timestamp>,
     /// Container restarts that were seen, of which container.
     pub restarts: RestartMemory,
+}
+
+/// A spec that has been ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proven {
+    /// Of the spec.
+    pub input_hash: String,
+    /// The revision that holds the spec.
+    pub generation: u64,
 }
 
 /// A spec that failed on this host.
@@ -70,6 +84,19 @@ pub struct Quarantine {
     pub at: Timestamp,
 }
 
+/// A step that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailure {
+    /// In CamelCase, bounded: `ImagePullFailed`, `StartFailed`.
+    pub reason: String,
+    /// For people, without secrets.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+    /// Of which spec.
+    pub input_hash: String,
+}
+
 /// Progress of a gate in observed time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -82,33 +109,29 @@ pub struct GateMemory {
     pub watched: Span,
     /// For how much of that it has been ready without a break.
     pub ready_for: Span,
+    /// Whether it was ready when last seen.
+    pub ready: bool,
     /// Up to when `watched` counts.
     pub seen_at: Timestamp,
-    /// Restarts of the container at the opening of the gate.
+    /// The engine's count of restarts when last seen.
     pub restarts: i64,
+    /// Restarts within this gate.
+    pub crashes: i64,
 }
 
-/// An in-place change between its first call and its gate.
+/// What a process was told of its live files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct InPlaceMemory {
-    /// The container that was changed.
+pub struct Told {
+    /// The container.
     pub container_id: String,
-    /// The spec that it is changed to.
-    pub input_hash: String,
-    /// Limits, restart policy as they were: fields of `ContainerSettings` by name.
-    pub old_settings: serde_json::Map<String, serde_json::Value>,
-    /// Whether the live files before the change lie saved.
-    pub files_saved: bool,
-    /// Whether the process has been told (reload) or restarted.
-    pub told: bool,
-    /// Whether the old state is being put back.
-    pub reverting: bool,
-    /// Why, when reverting.
-    pub reason: String,
+    /// Digest over the live files that it has read; empty where not known.
+    pub digest: String,
+    /// What a difference needs: the strongest class of the files that changed.
+    pub needs: Option<OnChange>,
 }
 
-/// Restarts by the engine, to see crash loops.
+/// Restarts of a container, to see crash loops.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RestartMemory {
@@ -116,7 +139,7 @@ pub struct RestartMemory {
     pub container_id: String,
     /// The engine's count when last seen.
     pub count: i64,
-    /// Starts of ours within the current run of failures.
+    /// Starts of ours since it last stayed up for a while.
     pub revived: u32,
     /// When the last of them was.
     pub last: Timestamp,

@@ -51,12 +51,6 @@ pub trait ObserveFiles: Send + Sync {
 pub trait Files: ObserveFiles {
     /// Makes the directory so that it holds exactly these files; what has the right content, mode and owner is not touched.
     async fn write(&self, key: &str, files: &[FileToWrite]) -> Result<(), FilesError>;
-    /// Copies `live` to a saved place, unless it is saved already.
-    async fn save_live(&self, key: &str) -> Result<(), FilesError>;
-    /// Puts what was saved back file by file, keeping the mounted directories; nothing where nothing was saved.
-    async fn restore_live(&self, key: &str) -> Result<(), FilesError>;
-    /// Forgets what was saved.
-    async fn discard_saved(&self, key: &str) -> Result<(), FilesError>;
     /// Removes a directory with all that is in it.
     async fn remove(&self, key: &str) -> Result<(), FilesError>;
 }

@@ -1,5 +1,7 @@
 //! Where the small things are kept: memory, accepted desired states, events.
 
+use std::collections::BTreeSet;
+
 use crate::model::desired::HostDesired;
 use crate::model::memory::HostMemory;
 use crate::report::event::Event;
@@ -37,8 +39,9 @@ pub trait Store: Send + Sync {
     fn save_memory(&self, memory: &HostMemory) -> Result<(), StoreError>;
     /// The last accepted desired state.
     fn load_accepted(&self) -> Result<Option<HostDesired>, StoreError>;
-    /// Keeps a newly accepted state, as the last one and as a revision; forgets the oldest revisions.
-    fn save_accepted(&self, desired: &HostDesired, revision: &Revision) -> Result<(), StoreError>;
+    /// Keeps a newly accepted state, as the last one and as a revision; forgets the oldest revisions that are not in `keep`.
+    fn save_accepted(&self, desired: &HostDesired, revision: &Revision, keep: &BTreeSet<u64>)
+    -> Result<(), StoreError>;
     /// What was accepted, oldest first.
     fn revisions(&self) -> Result<Vec<Revision>, StoreError>;
     /// One of them, whole.
