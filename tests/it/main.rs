@@ -1,0 +1,6 @@
+//! The integration tests: one binary, one module a subject. Those that need an engine use the one at `DOCKER_HOST` or
+//! `/var/run/docker.sock` and fail without it; `tests/run` starts it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod house;
+mod support;

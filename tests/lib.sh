@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# What tests/run and others like it need of the machine. Sourced; `logs` names the directory of log files.
+
+# Commands that the tests use and Debian's packages that have them.
+needed_commands=(
+    dockerd:docker.io docker:docker.io iptables:iptables promtool:prometheus docker-registry:docker-registry
+    htpasswd:apache2-utils skopeo:skopeo openssl:openssl systemd-analyze:systemd debootstrap:debootstrap
+    git:git curl:curl cc:gcc sysctl:procps
+)
+# Packages without a command that would tell them from others.
+needed_packages=(busybox-static ca-certificates libc6-dev)
+
+# Installs what is missing. Packages of services must not start them: our own run beside whatever the machine has.
+install_missing() {
+    local missing=() entry
+    for entry in "${needed_commands[@]}"; do
+        command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
+    done
+    for entry in "${needed_packages[@]}"; do
+        dpkg-query -W -f '${Status}' "$entry" 2>/dev/null | grep -q 'ok installed' || missing+=("$entry")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || { echo "missing, and no apt-get to install them: ${missing[*]}" >&2; return 1; }
+    echo "== installing: ${missing[*]}"
+    apt_install "${missing[@]}"
+}
+
+# apt_install PACKAGE...: quietly, without recommended packages and without starting a service.
+apt_install() {
+    local policy=/usr/sbin/policy-rc.d ours=no code=0
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        ours=yes
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    # A source that cannot be reached does not matter if the packages are there; the install says so if not.
+    apt-get -qq -o DPkg::Lock::Timeout=300 update >"$logs/apt.log" 2>&1 || true
+    apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@" \
+        >>"$logs/apt.log" 2>&1 || code=$?
+    [ "$ours" = no ] || rm -f "$policy"
+    [ "$code" -eq 0 ] || { tail -n 20 "$logs/apt.log" >&2; echo "apt-get install failed: $*" >&2; }
+    return "$code"
+}
+
+# Each systemd in a container and each watcher takes inotify instances; 128, the kernel's default, is soon used up.
+raise_limits() {
+    local limit=/proc/sys/fs/inotify/max_user_instances
+    [ "$(cat "$limit")" -ge 1024 ] || echo 1024 >"$limit" || echo "== cannot raise $limit; going on" >&2
+}
+
+started_dockerd=
+
+engine_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# Uses the engine that answers, or starts one.
+start_dockerd() {
+    engine_answers && return 0
+    [ -z "${DOCKER_HOST:-}" ] || { echo "DOCKER_HOST is set to $DOCKER_HOST, but no engine answers there" >&2; return 1; }
+    local file pid
+    # Left behind by one that was killed: it would keep ours from starting.
+    for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+        [ -e "$file" ] || continue
+        pid=$(cat "$file")
+        case "$(cat "/proc/$pid/comm" 2>/dev/null || true)" in
+            dockerd | containerd) ;;
+            *) rm -f "$file" ;;
+        esac
+    done
+    echo "== starting dockerd (log: target/tests/dockerd.log)"
+    setsid dockerd >"$logs/dockerd.log" 2>&1 </dev/null &
+    started_dockerd=$!
+    for _ in $(seq 120); do
+        engine_answers && return 0
+        kill -0 "$started_dockerd" 2>/dev/null || break
+        sleep 0.5
+    done
+    tail -n 20 "$logs/dockerd.log" >&2
+    echo "dockerd does not answer" >&2
+    return 1
+}
+
+# Stops what start_dockerd started.
+stop_started() {
+    [ -n "$started_dockerd" ] || return 0
+    kill "$started_dockerd" 2>/dev/null || true
+    wait "$started_dockerd" 2>/dev/null || true
+    started_dockerd=
+}
+
+# What a killed run of the tests has left in the engine: names begin with mt-PID-, and that process is gone.
+remove_leftovers() {
+    local name
+    gone() { while read -r name; do [ -e "/proc/$(cut -d- -f2 <<<"$name")" ] || echo "$name"; done; }
+    docker ps -a --filter name='^/?mt-[0-9]+-' --format '{{.Names}}' | gone | xargs -r docker rm -fv >/dev/null
+    docker network ls --filter name='^mt-[0-9]+-' --format '{{.Name}}' | gone | xargs -r docker network rm >/dev/null
+    docker volume ls --filter name='^mt-[0-9]+-' --format '{{.Name}}' | gone | xargs -r docker volume rm >/dev/null
+    docker images --format '{{.Repository}}:{{.Tag}}' | { grep -E '^mt-[0-9]+-' || true; } | gone | xargs -r docker rmi -f >/dev/null
+}
+
+# test_counts LOG: prints "PASSED FAILED" as summed up from what cargo test or nextest wrote.
+test_counts() {
+    sed -E 's/\x1b\[[0-9;]*m//g' "$1" | awk '
+        /^test result:/ { if (match($0, /[0-9]+ passed/)) passed += substr($0, RSTART, RLENGTH)
+                          if (match($0, /[0-9]+ failed/)) failed += substr($0, RSTART, RLENGTH) }
+        /^ *Summary \[/ { if (match($0, /[0-9]+ passed/)) passed += substr($0, RSTART, RLENGTH)
+                          if (match($0, /[0-9]+ failed/)) failed += substr($0, RSTART, RLENGTH)
+                          if (match($0, /[0-9]+ timed out/)) failed += substr($0, RSTART, RLENGTH) }
+        END { print passed + 0, failed + 0 }'
+}
+
+# Builds the binary that is shipped, statically linked, and checks what is promised of it.
+release_binary() {
+    local target binary bytes
+    target=$(rustc -vV | sed -n 's/^host: //p')
+    binary=target/$target/release/mastic
+    RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$target" || return 1
+    bytes=$(stat -c %s "$binary")
+    echo "$binary: $bytes bytes"
+    [ "$bytes" -lt 20000000 ] || { echo "the release binary has $bytes bytes, 20000000 is the limit"; return 1; }
+    if ldd "$binary" 2>&1 | grep -q '=>'; then echo "the release binary is not static: $(ldd "$binary")"; return 1; fi
+    "$binary" --version
+}
