@@ -59,7 +59,7 @@ pub struct EngineVersion {
     pub version: String,
     /// As (1, 41).
     pub api: (u32, u32),
-    /// The daemon's own id.
+    /// The daemon's own id; empty where telling it would cost another call.
     pub id: String,
 }
 
@@ -211,7 +211,7 @@ pub struct ImageSummary {
 }
 
 /// A word from the engine: a hint that something changed, never the truth itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EngineEvent {
     /// `container`, `network`, `volume`, `image`.
     pub kind: String,
@@ -223,6 +223,8 @@ pub struct EngineEvent {
     pub name: String,
     /// The container of a network's connect and disconnect.
     pub container: Option<String>,
+    /// What `health_status` tells; `None` in all others.
+    pub health: Health,
 }
 
 /// The health check that an image or a container effectively has.
