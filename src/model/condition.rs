@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::time::Timestamp;
+use super::time::{Timestamp, rfc3339_option};
 
 /// What a condition is about. The set is closed, so that it can be a label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ pub struct Condition {
     /// Why, for people.
     pub message: String,
     /// Since when the status has been what it is, where that is known.
-    #[serde(rename = "lastTransitionTime", with = "as_text", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "lastTransitionTime", with = "rfc3339_option", default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
 }
 
@@ -147,28 +147,6 @@ pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition>
 /// Whether a condition is there and true.
 pub fn holds(conditions: &[Condition], kind: ConditionType) -> bool {
     find(conditions, kind).is_some_and(Condition::is_true)
-}
-
-/// RFC 3339 in JSON, as Kubernetes has it.
-mod as_text {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::model::time::Timestamp;
-
-    #[allow(clippy::ref_option, reason = "serde's signature")]
-    pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => serializer.collect_str(time),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-        let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-        let time: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
-        Ok(Some(Timestamp(time.as_millisecond())))
-    }
 }
 
 #[cfg(test)]

@@ -75,3 +75,45 @@ impl fmt::Display for Span {
         Ok(())
     }
 }
+
+/// Serialises a [`Timestamp`] as RFC 3339, for what people read.
+pub mod rfc3339 {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Timestamp;
+
+    /// Writes.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    /// Reads.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let time: jiff::Timestamp = String::deserialize(deserializer)?.parse().map_err(D::Error::custom)?;
+        Ok(Timestamp(time.as_millisecond()))
+    }
+}
+
+/// Like [`rfc3339`], for what may be missing.
+pub mod rfc3339_option {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Timestamp, rfc3339};
+
+    /// Writes.
+    #[allow(clippy::ref_option, reason = "serde's signature")]
+    pub fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => rfc3339::serialize(time, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        #[derive(Deserialize)]
+        struct Text(#[serde(with = "rfc3339")] Timestamp);
+        Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
+    }
+}

@@ -1,3 +1,7 @@
 //! What people and programs read: pure text and JSON.
 
 pub mod event;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod status;
+pub mod status_text;
