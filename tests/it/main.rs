@@ -2,5 +2,6 @@
 //! `/var/run/docker.sock` and fail without it; `tests/run` starts it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod architecture;
 mod house;
 mod support;

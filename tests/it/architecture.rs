@@ -1,0 +1,434 @@
+//! The walls of the house: which room of `src/` may import which, where the world may be touched, and what holds for
+//! every file of the tree. A failure names the file and line.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// What a room may import: rooms, or single modules of one. Effects begin below `port`.
+const MAY_IMPORT: [(&str, &[&str]); 14] = [
+    ("model", &[]),
+    ("observe", &["model"]),
+    ("parse", &["model"]),
+    ("render", &["model"]),
+    ("resolve", &["model", "parse", "render", "port::site_files"]),
+    ("plan", &["model", "observe"]),
+    ("admit", &["model", "observe", "plan"]),
+    ("report", &["model", "observe", "plan"]),
+    ("port", &["model", "observe", "report::event"]),
+    ("execute", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port"]),
+    ("control", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port", "execute"]),
+    ("sim", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port"]),
+    ("edge", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port"]),
+    (
+        "cli",
+        &[
+            "model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port", "execute", "control",
+            "sim", "edge",
+        ],
+    ),
+];
+
+/// Rooms whose results depend on nothing but their arguments.
+const PURE: [&str; 8] = ["model", "observe", "parse", "render", "resolve", "plan", "admit", "report"];
+
+/// Where the world begins.
+const EFFECTS: [&str; 2] = ["edge", "cli"];
+
+/// Paths that reach for the world; named in `EFFECTS` only.
+const WORLD: [&str; 27] = [
+    "bollard",
+    "notify",
+    "axum",
+    "hyper",
+    "hyper_util",
+    "hyper_rustls",
+    "rustls",
+    "tower_service",
+    "rustix",
+    "tempfile",
+    "indicatif",
+    "sd_notify",
+    "clap",
+    "tracing_subscriber",
+    "tracing_journald",
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::net",
+    "std::os",
+    "std::thread",
+    "std::time::SystemTime",
+    "std::time::Instant",
+    "tokio::fs",
+    "tokio::process",
+    "tokio::net",
+    "tokio::signal",
+];
+
+/// Paths that make a result depend on more than the arguments.
+const IMPURE: [&str; 4] = ["tokio", "tokio_util", "rand", "futures_util"];
+
+/// Longest file in `src/`: what is longer has more than one subject.
+const MOST_LINES: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files of the tree with these endings (any if none), without what is built.
+fn files(below: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(below)];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_symlink() || [".git", "target"].contains(&name.as_str()) {
+                continue;
+            }
+            if path.is_dir() {
+                open.push(path);
+            } else if endings.is_empty() || endings.iter().any(|ending| name.ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
+
+/// A path that a source file names.
+struct Named {
+    line: usize,
+    /// As `crate::plan::diff` or `std::fs`.
+    path: String,
+}
+
+/// One source file of a room.
+struct Source {
+    file: String,
+    room: String,
+    names: Vec<Named>,
+}
+
+fn sources() -> Vec<Source> {
+    files("src", &[".rs"])
+        .iter()
+        .filter_map(|path| {
+            let file = shown(path);
+            let mut parts: Vec<&str> = file.trim_end_matches(".rs").split('/').skip(1).collect();
+            // main.rs and lib.rs stand outside of the rooms; a file of tests may look anywhere.
+            if parts.len() < 2 || parts.contains(&"tests") {
+                return None;
+            }
+            if parts.last() == Some(&"mod") {
+                parts.pop();
+            }
+            Some(Source { names: names(&read(path), &parts), room: parts[0].to_owned(), file })
+        })
+        .collect()
+}
+
+/// The paths that a module (`module` is its own path within the crate) names outside of comments, strings and tests.
+fn names(text: &str, module: &[&str]) -> Vec<Named> {
+    let code = code_only(text);
+    let mut found = Vec::new();
+    let bytes = code.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let starts = is_word(bytes[at]) && (at == 0 || !is_word(bytes[at - 1]));
+        let continues = code[..at].trim_end().ends_with("::") || code[..at].ends_with('.');
+        if !starts || continues {
+            at += 1;
+            continue;
+        }
+        let line = code[..at].matches('\n').count() + 1;
+        let mut paths = Vec::new();
+        let end = path_tree(&code, at, "", &mut paths);
+        for path in paths {
+            if path.contains("::") {
+                found.push(Named { line, path: absolute(&path, module) });
+            }
+        }
+        at = end.max(at + 1);
+    }
+    found
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Reads `a::b::{c, d::e}` at `at`, adds each path in it, and says where it ends.
+fn path_tree(code: &str, at: usize, before: &str, paths: &mut Vec<String>) -> usize {
+    let blank = |mut at: usize| {
+        while code[at..].starts_with(|c: char| c.is_whitespace()) {
+            at += 1;
+        }
+        at
+    };
+    let mut path = before.to_owned();
+    let mut at = blank(at);
+    loop {
+        let length = code[at..].bytes().take_while(|byte| is_word(*byte)).count();
+        if length == 0 {
+            break;
+        }
+        if !path.is_empty() {
+            path += "::";
+        }
+        path += &code[at..at + length];
+        at += length;
+        let next = blank(at);
+        if !code[next..].starts_with("::") {
+            break;
+        }
+        at = blank(next + 2);
+        if code[at..].starts_with('{') {
+            at += 1;
+            while at < code.len() && !code[at..].starts_with('}') {
+                let end = path_tree(code, at, &path, paths);
+                at = blank(end.max(at + 1));
+                // `as name`, `*` and the comma.
+                while at < code.len() && !code[at..].starts_with([',', '}']) {
+                    at += 1;
+                }
+                if code[at..].starts_with(',') {
+                    at = blank(at + 1);
+                }
+            }
+            return at + 1;
+        }
+    }
+    if !path.is_empty() {
+        paths.push(path);
+    }
+    at
+}
+
+/// `super::..` as seen from `module`, written from the crate's root; everything else as it is.
+fn absolute(path: &str, module: &[&str]) -> String {
+    let mut parts: Vec<&str> = path.split("::").collect();
+    let ups = parts.iter().take_while(|part| **part == "super").count();
+    if ups == 0 || ups > module.len() {
+        return path.to_owned();
+    }
+    let mut whole = vec!["crate"];
+    whole.extend(&module[..module.len() - ups]);
+    whole.extend(parts.drain(ups..));
+    whole.join("::")
+}
+
+/// Blanks out comments and texts, and ends at the tests, which stand at the end of a file. Line numbers stay.
+fn code_only(text: &str) -> String {
+    let mut code = String::new();
+    let mut in_text = false;
+    for line in text.lines() {
+        if line.trim() == "#[cfg(test)]" {
+            break;
+        }
+        let mut characters = line.chars().peekable();
+        while let Some(character) = characters.next() {
+            match character {
+                '/' if !in_text && characters.peek() == Some(&'/') => break,
+                '\\' if in_text => {
+                    characters.next();
+                }
+                // `'"'` is a character, not the start of a text.
+                '\'' if !in_text && characters.peek() == Some(&'"') => {
+                    characters.next();
+                }
+                '"' => in_text = !in_text,
+                _ if !in_text && character.is_ascii() => code.push(character),
+                _ => {}
+            }
+        }
+        code.push('\n');
+    }
+    code
+}
+
+fn is_or_is_below(path: &str, start: &str) -> bool {
+    path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with("::"))
+}
+
+#[track_caller]
+fn none(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn paths_are_found_in_all_their_forms() {
+    let text = "use crate::{plan::{self, diff::Diff as D}, model};\nuse super::super::edge::x; // crate::no\n\
+                fn f() { std::fs::read(\"crate::not\"); a.notify::<u8>(); crate :: sim :: run() }\n\
+                use std::{\n  io,\n  process::Command,\n};\n#[cfg(test)]\nmod tests { use crate::cli; }\n";
+    let mut shown = String::new();
+    for named in names(text, &["render", "filters"]) {
+        writeln!(shown, "{} {}", named.line, named.path).unwrap();
+    }
+    insta::assert_snapshot!(shown, @r"
+    1 crate::plan::self
+    1 crate::plan::diff::Diff
+    1 crate::model
+    2 crate::edge::x
+    3 std::fs::read
+    3 crate::sim::run
+    4 std::io
+    4 std::process::Command
+    ");
+}
+
+#[test]
+fn rooms_import_only_what_lies_below_them() {
+    let rules: BTreeMap<&str, &[&str]> = MAY_IMPORT.into_iter().collect();
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(allowed) = rules.get(source.room.as_str()) else {
+            wrong.push(format!("{}: the room `{}` has no rule; add it to MAY_IMPORT", source.file, source.room));
+            continue;
+        };
+        for named in &source.names {
+            let Some(path) = named.path.strip_prefix("crate::") else { continue };
+            let room = path.split("::").next().unwrap();
+            // Macros and re-exports of the crate's root are nobody's room.
+            if room == source.room || !rules.contains_key(room) {
+                continue;
+            }
+            if !allowed.iter().any(|allowed| is_or_is_below(path, allowed)) {
+                wrong.push(format!(
+                    "{}:{}: `{}` must not import `{path}` (allowed: {})",
+                    source.file,
+                    named.line,
+                    source.room,
+                    allowed.join(", ")
+                ));
+            }
+        }
+    }
+    none("imports against the order of the rooms", &wrong);
+}
+
+/// With this, imports that follow the rules cannot form a cycle of rooms.
+#[test]
+fn the_rules_have_no_cycle() {
+    let mut placed: Vec<&str> = vec!["report::event"];
+    let mut rest = MAY_IMPORT.to_vec();
+    while !rest.is_empty() {
+        let before = rest.len();
+        rest.retain(|(room, allowed)| {
+            // What stands alone as a module in a rule imports no room that is not below it.
+            let below = |name: &str| placed.contains(&name) || name == "port::site_files";
+            let ready = allowed.iter().all(|name| below(name));
+            if ready {
+                placed.push(room);
+            }
+            !ready
+        });
+        assert!(rest.len() < before, "a cycle among {:?}", rest.iter().map(|(room, _)| room).collect::<Vec<_>>());
+    }
+}
+
+/// The two modules that a rule names alone must not lead back to the room that imports them.
+#[test]
+fn modules_named_alone_in_a_rule_import_only_the_model() {
+    for file in ["src/report/event.rs", "src/port/site_files.rs"] {
+        let source = sources().into_iter().find(|source| source.file == file).unwrap_or_else(|| panic!("no {file}"));
+        let wrong: Vec<String> = source
+            .names
+            .iter()
+            .filter(|named| named.path.starts_with("crate::") && !is_or_is_below(&named.path, "crate::model"))
+            .map(|named| format!("{file}:{}: {}", named.line, named.path))
+            .collect();
+        none("more than the model", &wrong);
+    }
+}
+
+#[test]
+fn only_the_edge_touches_the_world() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !EFFECTS.contains(&source.room.as_str())) {
+        for named in &source.names {
+            let pure = PURE.contains(&source.room.as_str());
+            let forbidden =
+                WORLD.iter().chain(IMPURE.iter().filter(|_| pure)).find(|path| is_or_is_below(&named.path, path));
+            if let Some(forbidden) = forbidden {
+                wrong.push(format!("{}:{}: `{}` names `{forbidden}`", source.file, named.line, source.room));
+            }
+        }
+    }
+    none("effects outside of edge/ and cli/", &wrong);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long: Vec<String> = files("src", &[".rs"])
+        .iter()
+        .filter_map(|path| {
+            let lines = read(path).lines().count();
+            (lines > MOST_LINES).then(|| format!("{}: {lines} lines, {MOST_LINES} is the limit", shown(path)))
+        })
+        .collect();
+    none("files with more than one subject", &long);
+}
+
+#[test]
+fn no_file_names_a_place_of_one_machine() {
+    // Put together here so that this file does not find itself.
+    let places = [format!("/{}/", "work"), format!("../{}", "shared"), format!("/{}/", "home"), shown_root()];
+    let mut wrong = Vec::new();
+    for path in files(".", &[]) {
+        for (number, line) in read(&path).lines().enumerate() {
+            if let Some(place) = places.iter().find(|place| line.contains(place.as_str())) {
+                wrong.push(format!("{}:{}: {place}", shown(&path), number + 1));
+            }
+        }
+    }
+    none("paths that exist on one machine only", &wrong);
+}
+
+fn shown_root() -> String {
+    format!("{}/", root().display())
+}
+
+#[test]
+fn every_allow_gives_its_reason() {
+    let mut wrong = Vec::new();
+    for path in files("src", &[".rs"]).into_iter().chain(files("tests", &[".rs"])) {
+        let text = read(&path);
+        for (at, _) in text.match_indices("[allow(").chain(text.match_indices("[expect(")) {
+            let attribute = text[at..].split(")]").next().unwrap();
+            // The two texts above, which are no attributes.
+            if !attribute.starts_with("[allow(\"")
+                && !attribute.starts_with("[expect(\"")
+                && !attribute.contains("reason")
+            {
+                wrong.push(format!("{}:{}", shown(&path), text[..at].matches('\n').count() + 1));
+            }
+        }
+    }
+    none("allow without a reason", &wrong);
+}
+
+#[test]
+fn no_test_is_ignored_or_sleeps() {
+    // Put together here so that this file does not find itself.
+    let words = [format!("#[{}", "ignore"), format!("thread::{}", "sleep")];
+    let mut wrong = Vec::new();
+    for path in files("src", &[".rs"]).into_iter().chain(files("tests", &[".rs"])) {
+        for (number, line) in read(&path).lines().enumerate() {
+            if words.iter().any(|word| line.contains(word.as_str())) {
+                wrong.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    none("ignored or sleeping tests", &wrong);
+}
