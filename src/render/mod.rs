@@ -1,1 +1,13 @@
 //! Templates become bytes, twice: really and with placeholders for secrets.
+//!
+//! In: source texts, a [`variables::Context`] of variables, facts and secrets. Out: what is written, and what people
+//! see of it ([`template::Rendered`], [`template::Evaluated`]); the hashes of a spec ([`seal`]). Pure: sources come
+//! through a closure over what has been read already.
+
+pub mod environment;
+pub mod filters;
+pub mod safe_error;
+pub mod scope;
+pub mod seal;
+pub mod template;
+pub mod variables;

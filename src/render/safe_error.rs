@@ -1,0 +1,250 @@
+//! Errors of templates that cannot hold a variable's value.
+//!
+//! In: the engine's errors, whose debug output and details name the values at hand. Out: [`TemplateError`], made of the
+//! kind of the error, words of our own, and pieces of the *source text* of the template. Nothing else is let through.
+
+use std::error::Error as _;
+use std::fmt;
+use std::ops::Range;
+
+use minijinja::{Error, ErrorKind};
+
+/// Longest piece of source text in a message.
+const SNIPPET: usize = 80;
+
+/// What went wrong, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The text is no template.
+    Syntax,
+    /// Something is used that is not there.
+    Undefined,
+    /// A filter, test, function or method that does not exist.
+    Unknown,
+    /// An included template is missing.
+    Missing,
+    /// A value of the wrong type, or an operation that failed.
+    Operation,
+    /// Variables that need each other.
+    Cycle,
+    /// Too long, too deep, too big.
+    Limit,
+}
+
+/// A place that was passed on the way to the error: an `include`, or the use of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Template, or place of a scalar.
+    pub template: String,
+    /// Line, from 1.
+    pub line: Option<usize>,
+}
+
+/// Why a template could not be rendered. It holds no value of any variable, secret or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateError {
+    /// What went wrong.
+    pub kind: Kind,
+    /// Template, or place of a scalar.
+    pub template: String,
+    /// Line, from 1.
+    pub line: Option<usize>,
+    /// Column in characters, from 1.
+    pub column: Option<usize>,
+    /// Bytes of the source text that are meant.
+    pub range: Option<Range<usize>>,
+    /// For people.
+    pub message: String,
+    /// The expression of the source text that is meant: what is undefined, what could not be computed.
+    pub subject: Option<String>,
+    /// How it came to be rendered: the nearest first.
+    pub used_in: Vec<Frame>,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.template)?;
+        if let Some(line) = self.line {
+            write!(formatter, ":{line}")?;
+            if let Some(column) = self.column {
+                write!(formatter, ":{column}")?;
+            }
+        }
+        write!(formatter, ": {}", self.message)?;
+        for frame in &self.used_in {
+            match frame.line {
+                Some(line) => write!(formatter, " (used in {}:{line})", frame.template)?,
+                None => write!(formatter, " (used in {})", frame.template)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TemplateError {}
+
+impl TemplateError {
+    /// An error of ours, without a place inside the text.
+    pub(super) fn new(kind: Kind, template: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            template: template.to_owned(),
+            line: None,
+            column: None,
+            range: None,
+            message: message.into(),
+            subject: None,
+            used_in: Vec::new(),
+        }
+    }
+
+    /// Takes over what may be known from an error of the engine. `scalar` is the text that was being evaluated.
+    pub(super) fn from_engine(error: &Error, scalar: Scalar<'_>) -> Self {
+        let mut frames = Vec::new();
+        let mut current = error;
+        let mut words = None;
+        while let Some(source) = current.source() {
+            if let Some(inner) = source.downcast_ref::<Error>() {
+                frames.push(place(current, scalar).0);
+                current = inner;
+                continue;
+            }
+            if let Some(Carried(inner)) = source.downcast_ref::<Carried>() {
+                let mut found = inner.clone();
+                found.used_in.push(place(current, scalar).0);
+                found.used_in.extend(frames.into_iter().rev());
+                return found;
+            }
+            words = source.downcast_ref::<Refusal>().map(|refusal| refusal.0);
+            break;
+        }
+        let (frame, source, range) = place(current, scalar);
+        let subject = source.as_deref().zip(range.clone()).and_then(|(text, range)| snippet(text, range));
+        let column = source.as_deref().zip(range.as_ref()).and_then(|(text, range)| column(text, range.start));
+        let line = source.as_deref().zip(range.as_ref()).and_then(|(text, range)| line(text, range.start));
+        let (kind, message) = describe(current, words, subject.as_deref());
+        Self {
+            kind,
+            template: frame.template,
+            line: line.or(frame.line),
+            column,
+            range,
+            message,
+            subject,
+            used_in: frames.into_iter().rev().collect(),
+        }
+    }
+}
+
+/// What is being evaluated beside the templates that the engine knows by name.
+#[derive(Clone, Copy)]
+pub(super) struct Scalar<'a> {
+    /// Where it stands, for people.
+    pub(super) place: &'a str,
+    /// All of it.
+    pub(super) text: &'a str,
+    /// Where in it the expression begins that the engine was given.
+    pub(super) offset: usize,
+}
+
+/// Words of a filter of ours: fixed text, hence safe.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Refusal(&'static str);
+
+/// An error with fixed words, to be raised by filters of ours.
+pub(super) fn refuse(words: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, words).with_source(Refusal(words))
+}
+
+/// An error of a variable on its way through the engine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Carried(TemplateError);
+
+/// Hands an error of a nested evaluation to the engine.
+pub(super) fn carry(error: TemplateError) -> Error {
+    Error::new(ErrorKind::InvalidOperation, "a variable cannot be evaluated").with_source(Carried(error))
+}
+
+/// Separates a template's name from the number that tells apart texts of the same name.
+pub(super) const NUMBER: char = '\u{1f}';
+
+/// Name that the engine gives to expressions.
+const EXPRESSION: &str = "<expression>";
+
+fn place(error: &Error, scalar: Scalar<'_>) -> (Frame, Option<String>, Option<Range<usize>>) {
+    let name = error.name().unwrap_or(EXPRESSION);
+    if name == EXPRESSION {
+        let range = error
+            .range()
+            .map(|range| range.start + scalar.offset..range.end + scalar.offset)
+            .filter(|range| scalar.text.get(range.clone()).is_some());
+        let line = error.line().filter(|_| range.is_none());
+        return (Frame { template: scalar.place.to_owned(), line }, Some(scalar.text.to_owned()), range);
+    }
+    let template = name.split(NUMBER).next().unwrap_or(name).to_owned();
+    let source = error.template_source().map(str::to_owned);
+    let range = error.range().filter(|range| source.as_ref().is_some_and(|text| text.get(range.clone()).is_some()));
+    (Frame { template, line: error.line() }, source, range)
+}
+
+fn snippet(text: &str, range: Range<usize>) -> Option<String> {
+    let piece = text.get(range)?.split_whitespace().collect::<Vec<_>>().join(" ");
+    if piece.is_empty() {
+        return None;
+    }
+    if piece.chars().count() <= SNIPPET {
+        return Some(piece);
+    }
+    let mut short: String = piece.chars().take(SNIPPET - 1).collect();
+    short.push('…');
+    Some(short)
+}
+
+fn line(text: &str, offset: usize) -> Option<usize> {
+    Some(text.get(..offset)?.matches('\n').count() + 1)
+}
+
+fn column(text: &str, offset: usize) -> Option<usize> {
+    let before = text.get(..offset)?;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    Some(before.get(start..)?.chars().count() + 1)
+}
+
+fn describe(error: &Error, words: Option<&'static str>, subject: Option<&str>) -> (Kind, String) {
+    let in_subject = |text: &str| match subject {
+        Some(subject) => format!("{text} in `{subject}`"),
+        None => text.to_owned(),
+    };
+    if let Some(words) = words {
+        return (Kind::Operation, in_subject(words));
+    }
+    match error.kind() {
+        // Made while parsing, from the source text alone.
+        ErrorKind::SyntaxError | ErrorKind::BadEscape | ErrorKind::InvalidDelimiter => {
+            (Kind::Syntax, error.detail().map_or_else(|| in_subject("syntax error"), str::to_owned))
+        }
+        ErrorKind::UndefinedError => (
+            Kind::Undefined,
+            subject.map_or_else(|| "something is undefined".to_owned(), |subject| format!("`{subject}` is undefined")),
+        ),
+        ErrorKind::UnknownFilter => (Kind::Unknown, in_subject("unknown filter")),
+        ErrorKind::UnknownTest => (Kind::Unknown, in_subject("unknown test")),
+        ErrorKind::UnknownFunction => (Kind::Unknown, in_subject("unknown function")),
+        ErrorKind::UnknownMethod => (Kind::Unknown, in_subject("unknown method")),
+        ErrorKind::UnknownBlock => (Kind::Unknown, in_subject("unknown block")),
+        ErrorKind::TemplateNotFound => (Kind::Missing, in_subject("there is no such template")),
+        ErrorKind::OutOfFuel => (Kind::Limit, in_subject("the template runs for too long")),
+        ErrorKind::WriteFailure => (Kind::Limit, "the output is too big".to_owned()),
+        ErrorKind::TooManyArguments => (Kind::Operation, in_subject("too many arguments")),
+        ErrorKind::MissingArgument => (Kind::Operation, in_subject("an argument is missing")),
+        ErrorKind::NonPrimitive | ErrorKind::NonKey | ErrorKind::CannotUnpack => {
+            (Kind::Operation, in_subject("a value has the wrong type"))
+        }
+        ErrorKind::BadSerialization | ErrorKind::CannotDeserialize => {
+            (Kind::Operation, in_subject("a value cannot be converted"))
+        }
+        _ => (Kind::Operation, in_subject("this cannot be done with these values")),
+    }
+}
