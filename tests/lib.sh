@@ -1,23 +1,23 @@
 # shellcheck shell=bash
-# What tests/run and others like it need of the machine. Sourced; `logs` names the directory of log files.
+# What tests/run and examples/quickstart/run need of the machine. Sourced; `logs` names the directory of log files.
+# shellcheck disable=SC2154 # logs
 
-# Commands that the tests use and Debian's packages that have them.
-needed_commands=(
+# Commands that the tests use with Debian's packages that have them, and packages without a command of their own.
+# shellcheck disable=SC2034 # used by tests/run
+test_needs=(
     dockerd:docker.io docker:docker.io iptables:iptables promtool:prometheus docker-registry:docker-registry
     htpasswd:apache2-utils skopeo:skopeo openssl:openssl systemd-analyze:systemd debootstrap:debootstrap
-    git:git curl:curl cc:gcc sysctl:procps
+    git:git curl:curl cc:gcc shellcheck:shellcheck sysctl:procps busybox-static ca-certificates libc6-dev
 )
-# Packages without a command that would tell them from others.
-needed_packages=(busybox-static ca-certificates libc6-dev)
 
-# Installs what is missing. Packages of services must not start them: our own run beside whatever the machine has.
+# install_missing COMMAND:PACKAGE|PACKAGE...: packages of services must not start them; the tests run their own.
 install_missing() {
-    local missing=() entry
-    for entry in "${needed_commands[@]}"; do
-        command -v "${entry%%:*}" >/dev/null || missing+=("${entry##*:}")
-    done
-    for entry in "${needed_packages[@]}"; do
-        dpkg-query -W -f '${Status}' "$entry" 2>/dev/null | grep -q 'ok installed' || missing+=("$entry")
+    local missing=() need
+    for need in "$@"; do
+        case "$need" in
+            *:*) command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}") ;;
+            *) dpkg-query -W -f '${Status}' "$need" 2>/dev/null | grep -q 'ok installed' || missing+=("$need") ;;
+        esac
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || { echo "missing, and no apt-get to install them: ${missing[*]}" >&2; return 1; }
@@ -58,6 +58,10 @@ start_dockerd() {
     engine_answers && return 0
     [ -z "${DOCKER_HOST:-}" ] || { echo "DOCKER_HOST is set to $DOCKER_HOST, but no engine answers there" >&2; return 1; }
     local file pid
+    if [ -d /run/systemd/system ] && systemctl start docker 2>/dev/null && engine_answers; then
+        started_dockerd=systemd
+        return 0
+    fi
     # Left behind by one that was killed: it would keep ours from starting.
     for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
         [ -e "$file" ] || continue
@@ -67,7 +71,7 @@ start_dockerd() {
             *) rm -f "$file" ;;
         esac
     done
-    echo "== starting dockerd (log: target/tests/dockerd.log)"
+    echo "== starting dockerd (log: $logs/dockerd.log)"
     setsid dockerd >"$logs/dockerd.log" 2>&1 </dev/null &
     started_dockerd=$!
     for _ in $(seq 120); do
@@ -82,9 +86,15 @@ start_dockerd() {
 
 # Stops what start_dockerd started.
 stop_started() {
-    [ -n "$started_dockerd" ] || return 0
+    case "$started_dockerd" in
+        '') return 0 ;;
+        systemd) systemctl stop docker.socket docker; return 0 ;;
+    esac
     kill "$started_dockerd" 2>/dev/null || true
-    wait "$started_dockerd" 2>/dev/null || true
+    for _ in $(seq 100); do
+        kill -0 "$started_dockerd" 2>/dev/null || break
+        sleep 0.1
+    done
     started_dockerd=
 }
 
