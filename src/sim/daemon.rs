@@ -286,17 +286,20 @@ impl HostState {
     }
 
     pub(super) fn emit_container(&mut self, action: &str, id: &str) {
-        let name = self.containers.get(id).map(|container| container.name.clone()).unwrap_or_default();
-        self.emit(EngineEvent {
+        let container = self.containers.get(id);
+        let name = container.map(|container| container.name.clone()).unwrap_or_default();
+        let health = container.filter(|_| action == "health_status").map(SimContainer::health).unwrap_or_default();
+        self.emit(&EngineEvent {
             kind: "container".to_owned(),
             action: action.to_owned(),
             id: id.to_owned(),
             name,
             container: None,
+            health,
         });
     }
 
-    pub(super) fn emit(&mut self, event: EngineEvent) {
+    pub(super) fn emit(&mut self, event: &EngineEvent) {
         let Faults { event_lost, event_doubled, event_late, stream_cut, .. } = self.faults;
         let random = &mut self.random;
         self.subscribers.retain_mut(|subscriber| {

@@ -123,8 +123,10 @@ pub(super) struct CrashPoints {
     pub(super) count: usize,
     /// Where the agent dies.
     pub(super) at: Option<(usize, Moment)>,
-    /// It has died: no call of it does anything any more.
+    /// It dies: no further call of it does anything.
     pub(super) dead: bool,
+    /// What was to be done of its last call is done.
+    pub(super) over: bool,
 }
 
 impl CrashPoints {

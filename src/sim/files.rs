@@ -21,7 +21,6 @@ pub(super) struct FilesState {
 #[derive(Clone, Debug, Default)]
 struct Directory {
     files: BTreeMap<String, SimFile>,
-    saved: Option<BTreeMap<String, SimFile>>,
 }
 
 /// One file.
@@ -86,7 +85,9 @@ impl FilesState {
     /// All files as (key, path).
     pub(super) fn paths(&self) -> Vec<(String, String)> {
         let directories = self.directories.iter();
-        directories.flat_map(|(key, directory)| directory.files.keys().map(|path| (key.clone(), path.clone()))).collect()
+        directories
+            .flat_map(|(key, directory)| directory.files.keys().map(|path| (key.clone(), path.clone())))
+            .collect()
     }
 }
 
@@ -104,7 +105,7 @@ pub enum Tampering {
 }
 
 /// `key` and `path` of a path on the host, if it is below our root.
-fn split(host: &str, source: &str) -> Option<(String, String)> {
+pub(super) fn split(host: &str, source: &str) -> Option<(String, String)> {
     let rest = source.strip_prefix(&root(host))?;
     let mut parts = rest.splitn(3, '/');
     let (instance, hash, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -136,7 +137,7 @@ impl SimFiles {
                 Started { fault: Some(fault), .. } => Some(fault.error().to_string()),
                 _ => state.disk.refusal().map(ToOwned::to_owned),
             };
-            let line = format!("files {verb} {key}");
+            let line = format!("{verb} {key}");
             if let Some(reason) = refusal {
                 state.note(&format!("{line}: {reason}"));
                 Err(FilesError { path: key.to_owned(), reason })
@@ -182,7 +183,7 @@ impl ObserveFiles for SimFiles {
 #[async_trait]
 impl Files for SimFiles {
     async fn write(&self, key: &str, files: &[FileToWrite]) -> Result<(), FilesError> {
-        self.change("write", key, |state, half| {
+        self.change("write files", key, |state, half| {
             let directory = state.directories.entry(key.to_owned()).or_default();
             let count = if half { files.len() / 2 } else { files.len() };
             for file in files.iter().take(count) {
@@ -196,45 +197,8 @@ impl Files for SimFiles {
         .await
     }
 
-    async fn save_live(&self, key: &str) -> Result<(), FilesError> {
-        self.change("save_live", key, |state, half| {
-            let Some(directory) = state.directories.get_mut(key) else { return };
-            if directory.saved.is_none() && !half {
-                let live = directory.files.iter().filter(|(path, _)| path.starts_with("live/"));
-                directory.saved = Some(live.map(|(path, file)| (path.clone(), file.clone())).collect());
-            }
-        })
-        .await
-    }
-
-    async fn restore_live(&self, key: &str) -> Result<(), FilesError> {
-        self.change("restore_live", key, |state, half| {
-            let Some(directory) = state.directories.get_mut(key) else { return };
-            let Some(saved) = directory.saved.clone() else { return };
-            let count = if half { saved.len() / 2 } else { saved.len() };
-            for (path, file) in saved.iter().take(count) {
-                directory.files.insert(path.clone(), file.clone());
-            }
-            if !half {
-                directory.files.retain(|path, _| !path.starts_with("live/") || saved.contains_key(path));
-            }
-        })
-        .await
-    }
-
-    async fn discard_saved(&self, key: &str) -> Result<(), FilesError> {
-        self.change("discard_saved", key, |state, half| {
-            if let Some(directory) = state.directories.get_mut(key)
-                && !half
-            {
-                directory.saved = None;
-            }
-        })
-        .await
-    }
-
     async fn remove(&self, key: &str) -> Result<(), FilesError> {
-        self.change("remove", key, |state, half| {
+        self.change("remove files", key, |state, half| {
             let Some(directory) = state.directories.get_mut(key) else { return };
             if half {
                 let count = directory.files.len() / 2;

@@ -128,10 +128,9 @@ impl HostState {
             return;
         }
         let service = service.to_owned();
-        let successor = self
-            .containers
-            .values()
-            .any(|other| other.id != id && other.proven && other.subject() == Some((labels::SERVICE, service.as_str())));
+        let successor = self.containers.values().any(|other| {
+            other.id != id && other.proven && other.subject() == Some((labels::SERVICE, service.as_str()))
+        });
         let lost: Vec<_> = container
             .anonymous_volumes
             .iter()
@@ -152,9 +151,9 @@ impl HostState {
             let mounts = container.settings.volumes.iter().flat_map(|volumes| volumes.values());
             container.id != except
                 && (container.anonymous_volumes.values().any(|used| used == volume)
-                    || mounts.into_iter().any(
-                        |mount| matches!(mount, Mount::Volume { source: Some(source), .. } if source == volume),
-                    ))
+                    || mounts
+                        .into_iter()
+                        .any(|mount| matches!(mount, Mount::Volume { source: Some(source), .. } if source == volume)))
         })
     }
 }

@@ -19,4 +19,6 @@ pub mod prober;
 pub mod program;
 mod state;
 pub mod store;
+#[cfg(test)]
+mod tests;
 pub mod world;

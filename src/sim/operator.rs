@@ -101,7 +101,8 @@ impl SimHost {
             }
             Deed::Recreate(name, settings, labelled) => {
                 let old = state.inspect_container(name)?;
-                let request = again(&old, settings, *labelled)?;
+                let own = state.container(name)?.settings.clone();
+                let request = again(&old, own, settings, *labelled)?;
                 state.remove_container(&old.id, false);
                 let id = state.create_container(&request, false)?;
                 state.start_as(&id, Actor::Stranger)
@@ -244,13 +245,17 @@ impl super::state::HostState {
 }
 
 /// What makes a container again, a bit different.
-fn again(old: &ObservedContainer, settings: &ContainerSettings, labelled: bool) -> Answer<CreateContainer> {
+fn again(
+    old: &ObservedContainer,
+    mut own: ContainerSettings,
+    settings: &ContainerSettings,
+    labelled: bool,
+) -> Answer<CreateContainer> {
     let refused = |text: String| EngineError::Refused(text);
     let detail = old.detail.clone().ok_or_else(|| refused("nothing is known of it".to_owned()))?;
-    let mut own = detail.settings;
     own.cpu_shares = settings.cpu_shares.or(own.cpu_shares);
     own.environment = settings.environment.clone().or(own.environment);
-    own.labels = settings.labels.clone();
+    own.labels.clone_from(&settings.labels);
     Ok(CreateContainer {
         name: old.name.clone(),
         image_id: old.image_id.clone(),

@@ -121,11 +121,7 @@ impl Program {
 
     /// Runs, and never answers.
     pub fn never_healthy(after: Span) -> Self {
-        Self {
-            health: Course::Unhealthy { after },
-            ready_after: Span(u64::MAX / 4),
-            ..Self::healthy_after(Span(50))
-        }
+        Self { health: Course::Unhealthy { after }, ready_after: Span(u64::MAX / 4), ..Self::healthy_after(Span(50)) }
     }
 
     /// Turns from healthy to unhealthy and back.

@@ -1,6 +1,6 @@
 //! The store of a simulated host. It belongs to the world, so it outlives the agent.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::world::SimHost;
 use crate::model::desired::HostDesired;
@@ -69,13 +69,22 @@ impl Store for SimStore {
         Ok(self.host.state().store.accepted.clone())
     }
 
-    fn save_accepted(&self, desired: &HostDesired, revision: &Revision) -> Result<(), StoreError> {
+    fn save_accepted(
+        &self,
+        desired: &HostDesired,
+        revision: &Revision,
+        keep: &BTreeSet<u64>,
+    ) -> Result<(), StoreError> {
         self.change("accepted.json", |store| {
             store.accepted = Some(desired.clone());
             store.revisions.retain(|(kept, _)| kept.generation != revision.generation);
             store.revisions.push((revision.clone(), desired.clone()));
-            let excess = store.revisions.len().saturating_sub(REVISIONS);
-            store.revisions.drain(..excess);
+            let mut excess = store.revisions.len().saturating_sub(REVISIONS);
+            store.revisions.retain(|(kept, _)| {
+                let goes = excess > 0 && !keep.contains(&kept.generation);
+                excess -= usize::from(goes);
+                !goes
+            });
         })
     }
 

@@ -122,7 +122,7 @@ impl SimWorld {
 }
 
 fn familiar(reference: &str) -> String {
-    ImageRef::new(reference).map(|reference| reference.familiar()).unwrap_or_else(|_| reference.to_owned())
+    ImageRef::new(reference).map_or_else(|_| reference.to_owned(), |reference| reference.familiar())
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -232,7 +232,7 @@ impl SimHost {
     pub async fn died(&self) {
         loop {
             let died = self.shared.died.notified();
-            if self.state().crash.dead {
+            if self.state().crash.over {
                 return;
             }
             died.await;
@@ -296,8 +296,7 @@ impl SimHost {
             (Started { fault, death, rest: Duration::from_millis(after) }, Duration::from_millis(before))
         };
         if started.death == Some(Moment::Before) {
-            self.shared.died.notify_waiters();
-            std::future::pending::<()>().await;
+            self.dies().await;
         }
         pause(before).await;
         started
@@ -307,8 +306,7 @@ impl SimHost {
     pub(super) async fn end(&self, started: &Started) {
         self.stir();
         if started.death.is_some() {
-            self.shared.died.notify_waiters();
-            std::future::pending::<()>().await;
+            self.dies().await;
         }
         match &started.fault {
             Some(fault) if matches!(fault.error(), crate::port::engine::EngineError::Timeout(_)) => {
@@ -316,6 +314,13 @@ impl SimHost {
             }
             _ => pause(started.rest).await,
         }
+    }
+
+    /// The last call of an agent that dies: it never returns.
+    async fn dies(&self) {
+        self.state().crash.over = true;
+        self.shared.died.notify_waiters();
+        std::future::pending::<()>().await;
     }
 
     /// Something changed: the daemon and those who wait look again.
@@ -367,7 +372,7 @@ impl SimHost {
 }
 
 fn verb_is_of_files(verb: &str) -> bool {
-    matches!(verb, "write" | "save_live" | "restore_live" | "discard_saved" | "remove")
+    matches!(verb, "write files" | "remove files")
 }
 
 async fn pause(duration: Duration) {

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::settings::{anonymous_targets, effective, update};
 use crate::model::settings::{ContainerSettings, Mount};
-use crate::observe::observed::{
-    ContainerDetail, ContainerState, ContainerSummary, ObservedContainer, Status,
-};
-use crate::port::engine::{Answer, CreateContainer, EngineError, ExecOutcome};
-use crate::sim::daemon::is_bad;
+use crate::observe::observed::{ContainerDetail, ContainerState, ContainerSummary, ObservedContainer, Status};
+use crate::port::engine::{Answer, CreateContainer, EngineError};
+use crate::sim::files::split;
 use crate::sim::invariants::Actor;
-use crate::sim::program::{Command, OnStop, Program};
+use crate::sim::program::OnStop;
 use crate::sim::state::{HostState, SimContainer, SimVolume};
 
 /// Seconds between the stop signal and the kill, where nobody says otherwise.
@@ -38,6 +36,7 @@ impl HostState {
     pub(in crate::sim) fn inspect_container(&self, id: &str) -> Answer<ObservedContainer> {
         let id = self.find(id)?;
         let Some(container) = self.containers.get(&id) else { return Err(gone(&id)) };
+        let (settings, managed_hash) = self.with_managed(&container.settings);
         Ok(ObservedContainer {
             id,
             name: container.name.clone(),
@@ -55,14 +54,28 @@ impl HostState {
                 finished_at: Self::written(container.finished_at),
             },
             detail: Some(ContainerDetail {
-                settings: container.settings.clone(),
+                settings,
                 networks: container.networks.clone(),
                 addresses: if container.is_alive() { container.addresses.clone() } else { BTreeMap::new() },
                 anonymous_volumes: container.anonymous_volumes.clone(),
-                managed_hash: None,
+                managed_hash,
             }),
             host_ports: if container.is_alive() { container.host_ports() } else { Vec::new() },
         })
+    }
+
+    /// Settings with the mounts of our own files known again, and the create-hash that they are of.
+    fn with_managed(&self, settings: &ContainerSettings) -> (ContainerSettings, Option<String>) {
+        let mut settings = settings.clone();
+        let mut hash = None;
+        for mount in settings.volumes.iter_mut().flat_map(|volumes| volumes.values_mut()) {
+            let Mount::Bind { source, .. } = mount else { continue };
+            if let Some((key, path)) = split(&self.name, source) {
+                hash = key.rsplit_once('/').map(|(_, hash)| hash.to_owned());
+                *mount = Mount::Managed { path };
+            }
+        }
+        (settings, hash)
     }
 
     pub(in crate::sim) fn log_tail(&self, id: &str, lines: usize) -> Answer<String> {
@@ -255,7 +268,7 @@ impl HostState {
     }
 
     /// A program reads its files again: with bad content it ends.
-    fn reread(&mut self, id: &str) {
+    pub(super) fn reread(&mut self, id: &str) {
         if self.reads_bad(id) {
             let now = self.now;
             if let Some(container) = self.containers.get_mut(id) {
@@ -291,9 +304,7 @@ impl HostState {
     pub(in crate::sim) fn rename(&mut self, id: &str, name: &str) -> Answer<()> {
         let current = self.containers.get(id).map(|container| container.name.clone()).unwrap_or_default();
         if current == name {
-            return Err(EngineError::Refused(
-                "Renaming a container with the same name as its current name".to_owned(),
-            ));
+            return Err(EngineError::Refused("Renaming a container with the same name as its current name".to_owned()));
         }
         if let Some(other) = self.containers.values().find(|container| container.name == name) {
             return Err(EngineError::Conflict(format!(
@@ -333,68 +344,8 @@ impl HostState {
         self.emit_container("update", id);
         Ok(())
     }
-
-    /// What a command in a container will answer, after so many milliseconds.
-    pub(in crate::sim) fn exec(&mut self, id: &str, words: &[String]) -> Answer<(u64, ExecOutcome)> {
-        let now = self.now;
-        let Some(container) = self.containers.get(id) else { return Err(gone(id)) };
-        match container.status {
-            Status::Running => {}
-            Status::Paused => {
-                return Err(EngineError::Conflict(format!("Container {id} is paused, unpause the container before exec")));
-            }
-            _ => return Err(EngineError::Conflict(format!("Container {id} is not running"))),
-        }
-        let command = command(&container.program, words);
-        let checks = container.is_ready(now) || container.answers(now);
-        let outcome = |exit_code, output: &str| ExecOutcome { exit_code, output: output.to_owned() };
-        Ok(match command {
-            Some(Command::Answers { after, code, output }) => (after.0, outcome(code, &output)),
-            Some(Command::Hangs) => (u64::MAX, outcome(0, "")),
-            Some(Command::Checks) => (1, outcome(i64::from(!checks), if checks { "ok\n" } else { "not ready\n" })),
-            Some(Command::Validates) => {
-                let mounts = container.settings.volumes.iter().flat_map(|volumes| volumes.values());
-                let bad = mounts.into_iter().any(|mount| match mount {
-                    Mount::Bind { source, .. } => {
-                        self.files.all(&self.name, source).into_iter().any(is_bad)
-                    }
-                    _ => false,
-                });
-                (5, if bad { outcome(1, "bad configuration\n") } else { outcome(0, "") })
-            }
-            Some(Command::Reloads) => {
-                self.reread(id);
-                (5, outcome(0, ""))
-            }
-            None => {
-                let program = words.first().map(String::as_str).unwrap_or_default();
-                (1, outcome(126, &format!("OCI runtime exec failed: exec: \"{program}\": executable file not found\n")))
-            }
-        })
-    }
 }
 
-fn command(program: &Program, words: &[String]) -> Option<Command> {
-    let name = words.first()?.rsplit('/').next()?;
-    if let Some(known) = program.commands.get(&words.join(" ")).or_else(|| program.commands.get(name)) {
-        return Some(known.clone());
-    }
-    let answers = |milliseconds, code| Command::Answers {
-        after: crate::model::time::Span(milliseconds),
-        code,
-        output: String::new(),
-    };
-    Some(match name {
-        "validate" => Command::Validates,
-        "check" => Command::Checks,
-        "reload" => Command::Reloads,
-        "true" => answers(1, 0),
-        "false" => answers(1, 1),
-        "sleep" => answers(words.get(1).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0) * 1000, 0),
-        _ => return None,
-    })
-}
-
-fn gone(id: &str) -> EngineError {
+pub(super) fn gone(id: &str) -> EngineError {
     EngineError::NotFound(format!("No such container: {id}"))
 }

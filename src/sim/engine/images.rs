@@ -43,9 +43,8 @@ impl HostState {
             return Err(EngineError::Registry(format!("manifest for {familiar} not found: manifest unknown")));
         };
         if let Some((username, password)) = &published.login {
-            let allowed = login.is_some_and(|login| {
-                login.username == *username && login.password.expose() == password.as_bytes()
-            });
+            let allowed = login
+                .is_some_and(|login| login.username == *username && login.password.expose() == password.as_bytes());
             if !allowed {
                 return Err(EngineError::Registry(format!(
                     "pull access denied for {familiar}, repository does not exist or may require 'docker login'"
@@ -64,12 +63,12 @@ impl HostState {
     pub(in crate::sim) fn load(&mut self, familiar: &str, id: &str, published: Published) {
         self.images.insert(id.to_owned(), published.image);
         self.references.insert(familiar.to_owned(), id.to_owned());
-        self.emit(EngineEvent {
+        self.emit(&EngineEvent {
             kind: "image".to_owned(),
             action: "pull".to_owned(),
             id: familiar.to_owned(),
             name: familiar.to_owned(),
-            container: None,
+            ..EngineEvent::default()
         });
     }
 
@@ -83,12 +82,12 @@ impl HostState {
         }
         self.images.remove(&id);
         self.references.retain(|_, of| *of != id);
-        self.emit(EngineEvent {
+        self.emit(&EngineEvent {
             kind: "image".to_owned(),
             action: "delete".to_owned(),
             id: id.clone(),
             name: id,
-            container: None,
+            ..EngineEvent::default()
         });
         Ok(())
     }

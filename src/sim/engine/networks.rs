@@ -34,9 +34,12 @@ impl HostState {
         if matches!(name, "bridge" | "host" | "none") {
             return Err(EngineError::Refused(format!("{name} is a pre-defined network and cannot be removed")));
         }
-        let used = self.containers.values().any(|container| container.is_alive() && container.networks.contains_key(name));
+        let used =
+            self.containers.values().any(|container| container.is_alive() && container.networks.contains_key(name));
         if used {
-            return Err(EngineError::Refused(format!("error while removing network: network {name} has active endpoints")));
+            return Err(EngineError::Refused(format!(
+                "error while removing network: network {name} has active endpoints"
+            )));
         }
         self.networks.remove(name);
         self.emit_network("destroy", &network.id, name, None);
@@ -105,12 +108,13 @@ impl HostState {
     }
 
     fn emit_network(&mut self, action: &str, id: &str, name: &str, container: Option<&str>) {
-        self.emit(EngineEvent {
+        self.emit(&EngineEvent {
             kind: "network".to_owned(),
             action: action.to_owned(),
             id: id.to_owned(),
             name: name.to_owned(),
             container: container.map(ToOwned::to_owned),
+            ..EngineEvent::default()
         });
     }
 }

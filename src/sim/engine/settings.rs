@@ -28,7 +28,9 @@ pub(super) fn effective(
         settings.stop_signal.clone_from(&image.stop_signal);
     }
     settings.healthcheck = health(settings.healthcheck.take(), image.healthcheck.as_ref());
-    settings.expose.get_or_insert_default().extend(image.expose.iter().cloned());
+    let published = settings.ports.iter().flatten().map(|port| format!("{}/{}", port.target, port.protocol));
+    let exposed: Vec<String> = image.expose.iter().cloned().chain(published).collect();
+    settings.expose.get_or_insert_default().extend(exposed);
     settings.restart.get_or_insert(RestartPolicy::No);
     settings.privileged.get_or_insert(false);
     settings.read_only.get_or_insert(false);
