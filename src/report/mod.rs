@@ -5,4 +5,6 @@ pub mod metrics;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod status;
+#[cfg(test)]
+mod status_tests;
 pub mod status_text;

@@ -1,10 +1,9 @@
-//! The walls of the house: which room of `src/` may import which, and where the world may be touched. A failure names
-//! the file and line.
+//! The walls of the house: which room of `src/` may import which, where the world may be touched, and what holds for
+//! every file of the tree. A failure names the file and line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-
-use crate::tree::{files, none, read, shown};
+use std::path::{Path, PathBuf};
 
 /// What a room may import: rooms, or single modules of one. Effects begin below `port`.
 const MAY_IMPORT: [(&str, &[&str]); 14] = [
@@ -20,7 +19,23 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("execute", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port"]),
     ("control", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port", "execute"]),
     ("sim", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port"]),
-    ("edge", &["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port"]),
+    (
+        "edge",
+        &[
+            "model",
+            "observe",
+            "parse",
+            "render",
+            "resolve",
+            "plan",
+            "admit",
+            "report",
+            "port",
+            // What people ask of the loop, and what it shows: the socket and the pages carry these words, and no more.
+            "control::command",
+            "control::published",
+        ],
+    ),
     (
         "cli",
         &[
@@ -28,6 +43,14 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "sim", "edge",
         ],
     ),
+];
+
+/// The modules that a rule names alone, their files, and the rooms that they may import themselves.
+const ALONE: [(&str, &str, &[&str]); 4] = [
+    ("report::event", "src/report/event.rs", &["model"]),
+    ("port::site_files", "src/port/site_files.rs", &["model"]),
+    ("control::command", "src/control/command.rs", &["model", "report"]),
+    ("control::published", "src/control/published.rs", &["model", "report"]),
 ];
 
 /// Rooms whose results depend on nothing but their arguments.
@@ -69,6 +92,43 @@ const WORLD: [&str; 27] = [
 
 /// Paths that make a result depend on more than the arguments.
 const IMPURE: [&str; 4] = ["tokio", "tokio_util", "rand", "futures_util"];
+
+/// Longest file in `src/`: what is longer has more than one subject.
+const MOST_LINES: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files of the tree with these endings (any if none), without what is built.
+fn files(below: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(below)];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_symlink() || [".git", "target"].contains(&name.as_str()) {
+                continue;
+            }
+            if path.is_dir() {
+                open.push(path);
+            } else if endings.is_empty() || endings.iter().any(|ending| name.ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
 
 /// A path that a source file names.
 struct Named {
@@ -225,6 +285,11 @@ fn is_or_is_below(path: &str, start: &str) -> bool {
     path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with("::"))
 }
 
+#[track_caller]
+fn none(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
 #[test]
 fn paths_are_found_in_all_their_forms() {
     let text = "use crate::{plan::{self, diff::Diff as D}, model};\nuse super::super::edge::x; // crate::no\n\
@@ -279,13 +344,13 @@ fn rooms_import_only_what_lies_below_them() {
 /// With this, imports that follow the rules cannot form a cycle of rooms.
 #[test]
 fn the_rules_have_no_cycle() {
-    let mut placed: Vec<&str> = vec!["report::event"];
+    let mut placed: Vec<&str> = Vec::new();
     let mut rest = MAY_IMPORT.to_vec();
     while !rest.is_empty() {
         let before = rest.len();
         rest.retain(|(room, allowed)| {
             // What stands alone as a module in a rule imports no room that is not below it.
-            let below = |name: &str| placed.contains(&name) || name == "port::site_files";
+            let below = |name: &str| placed.contains(&name) || ALONE.iter().any(|(module, ..)| *module == name);
             let ready = allowed.iter().all(|name| below(name));
             if ready {
                 placed.push(room);
@@ -296,18 +361,19 @@ fn the_rules_have_no_cycle() {
     }
 }
 
-/// The two modules that a rule names alone must not lead back to the room that imports them.
+/// The modules that a rule names alone must not lead back to the room that imports them.
 #[test]
-fn modules_named_alone_in_a_rule_import_only_the_model() {
-    for file in ["src/report/event.rs", "src/port/site_files.rs"] {
+fn modules_named_alone_in_a_rule_import_no_more_than_is_listed() {
+    for (_, file, allowed) in ALONE {
         let source = sources().into_iter().find(|source| source.file == file).unwrap_or_else(|| panic!("no {file}"));
         let wrong: Vec<String> = source
             .names
             .iter()
-            .filter(|named| named.path.starts_with("crate::") && !is_or_is_below(&named.path, "crate::model"))
+            .filter(|named| named.path.starts_with("crate::"))
+            .filter(|named| !allowed.iter().any(|room| is_or_is_below(&named.path, &format!("crate::{room}"))))
             .map(|named| format!("{file}:{}: {}", named.line, named.path))
             .collect();
-        none("more than the model", &wrong);
+        none("a module that a rule names alone leads back", &wrong);
     }
 }
 
@@ -325,4 +391,69 @@ fn only_the_edge_touches_the_world() {
         }
     }
     none("effects outside of edge/ and cli/", &wrong);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long: Vec<String> = files("src", &[".rs"])
+        .iter()
+        .filter_map(|path| {
+            let lines = read(path).lines().count();
+            (lines > MOST_LINES).then(|| format!("{}: {lines} lines, {MOST_LINES} is the limit", shown(path)))
+        })
+        .collect();
+    none("files with more than one subject", &long);
+}
+
+#[test]
+fn no_file_names_a_place_of_one_machine() {
+    // Put together here so that this file does not find itself.
+    let places = [format!("/{}/", "work"), format!("../{}", "shared"), format!("/{}/", "home"), shown_root()];
+    let mut wrong = Vec::new();
+    for path in files(".", &[]) {
+        for (number, line) in read(&path).lines().enumerate() {
+            if let Some(place) = places.iter().find(|place| line.contains(place.as_str())) {
+                wrong.push(format!("{}:{}: {place}", shown(&path), number + 1));
+            }
+        }
+    }
+    none("paths that exist on one machine only", &wrong);
+}
+
+fn shown_root() -> String {
+    format!("{}/", root().display())
+}
+
+#[test]
+fn every_allow_gives_its_reason() {
+    let mut wrong = Vec::new();
+    for path in files("src", &[".rs"]).into_iter().chain(files("tests", &[".rs"])) {
+        let text = read(&path);
+        for (at, _) in text.match_indices("[allow(").chain(text.match_indices("[expect(")) {
+            let attribute = text[at..].split(")]").next().unwrap();
+            // The two texts above, which are no attributes.
+            if !attribute.starts_with("[allow(\"")
+                && !attribute.starts_with("[expect(\"")
+                && !attribute.contains("reason")
+            {
+                wrong.push(format!("{}:{}", shown(&path), text[..at].matches('\n').count() + 1));
+            }
+        }
+    }
+    none("allow without a reason", &wrong);
+}
+
+#[test]
+fn no_test_is_ignored_or_sleeps() {
+    // Put together here so that this file does not find itself.
+    let words = [format!("#[{}", "ignore"), format!("thread::{}", "sleep")];
+    let mut wrong = Vec::new();
+    for path in files("src", &[".rs"]).into_iter().chain(files("tests", &[".rs"])) {
+        for (number, line) in read(&path).lines().enumerate() {
+            if words.iter().any(|word| line.contains(word.as_str())) {
+                wrong.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    none("ignored or sleeping tests", &wrong);
 }

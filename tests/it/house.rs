@@ -1,4 +1,4 @@
-//! That the tests' own helpers keep their word, and what `--version` says.
+//! What holds for the tree and the program as a whole, and that the tests' own helpers work.
 
 use crate::support::{Registry, Sandbox, docker, try_docker};
 

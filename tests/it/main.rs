@@ -6,4 +6,3 @@
 mod architecture;
 mod house;
 mod support;
-mod tree;

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests, one of which writes the reference page")]
 
 use std::collections::BTreeSet;
 use std::time::Duration;
