@@ -5,6 +5,7 @@ pub mod agent_client;
 pub mod agent_socket;
 #[cfg(test)]
 mod agent_socket_tests;
+pub mod docker;
 pub mod http;
 pub mod process;
 pub mod serve;

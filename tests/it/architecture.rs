@@ -1,9 +1,10 @@
-//! The walls of the house: which room of `src/` may import which, where the world may be touched, and what holds for
-//! every file of the tree. A failure names the file and line.
+//! The walls of the house: which room of `src/` may import which, and where the world may be touched. A failure names
+//! the file and line.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+
+use crate::tree::{files, none, read, shown};
 
 /// What a room may import: rooms, or single modules of one. Effects begin below `port`.
 const MAY_IMPORT: [(&str, &[&str]); 14] = [
@@ -92,43 +93,6 @@ const WORLD: [&str; 27] = [
 
 /// Paths that make a result depend on more than the arguments.
 const IMPURE: [&str; 4] = ["tokio", "tokio_util", "rand", "futures_util"];
-
-/// Longest file in `src/`: what is longer has more than one subject.
-const MOST_LINES: usize = 600;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// All files of the tree with these endings (any if none), without what is built.
-fn files(below: &str, endings: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![root().join(below)];
-    while let Some(directory) = open.pop() {
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_symlink() || [".git", "target"].contains(&name.as_str()) {
-                continue;
-            }
-            if path.is_dir() {
-                open.push(path);
-            } else if endings.is_empty() || endings.iter().any(|ending| name.ends_with(ending)) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn read(path: &Path) -> String {
-    String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()
-}
-
-fn shown(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
-}
 
 /// A path that a source file names.
 struct Named {
@@ -285,11 +249,6 @@ fn is_or_is_below(path: &str, start: &str) -> bool {
     path == start || path.strip_prefix(start).is_some_and(|rest| rest.starts_with("::"))
 }
 
-#[track_caller]
-fn none(what: &str, found: &[String]) {
-    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
-}
-
 #[test]
 fn paths_are_found_in_all_their_forms() {
     let text = "use crate::{plan::{self, diff::Diff as D}, model};\nuse super::super::edge::x; // crate::no\n\
@@ -391,69 +350,4 @@ fn only_the_edge_touches_the_world() {
         }
     }
     none("effects outside of edge/ and cli/", &wrong);
-}
-
-#[test]
-fn no_file_is_too_long() {
-    let long: Vec<String> = files("src", &[".rs"])
-        .iter()
-        .filter_map(|path| {
-            let lines = read(path).lines().count();
-            (lines > MOST_LINES).then(|| format!("{}: {lines} lines, {MOST_LINES} is the limit", shown(path)))
-        })
-        .collect();
-    none("files with more than one subject", &long);
-}
-
-#[test]
-fn no_file_names_a_place_of_one_machine() {
-    // Put together here so that this file does not find itself.
-    let places = [format!("/{}/", "work"), format!("../{}", "shared"), format!("/{}/", "home"), shown_root()];
-    let mut wrong = Vec::new();
-    for path in files(".", &[]) {
-        for (number, line) in read(&path).lines().enumerate() {
-            if let Some(place) = places.iter().find(|place| line.contains(place.as_str())) {
-                wrong.push(format!("{}:{}: {place}", shown(&path), number + 1));
-            }
-        }
-    }
-    none("paths that exist on one machine only", &wrong);
-}
-
-fn shown_root() -> String {
-    format!("{}/", root().display())
-}
-
-#[test]
-fn every_allow_gives_its_reason() {
-    let mut wrong = Vec::new();
-    for path in files("src", &[".rs"]).into_iter().chain(files("tests", &[".rs"])) {
-        let text = read(&path);
-        for (at, _) in text.match_indices("[allow(").chain(text.match_indices("[expect(")) {
-            let attribute = text[at..].split(")]").next().unwrap();
-            // The two texts above, which are no attributes.
-            if !attribute.starts_with("[allow(\"")
-                && !attribute.starts_with("[expect(\"")
-                && !attribute.contains("reason")
-            {
-                wrong.push(format!("{}:{}", shown(&path), text[..at].matches('\n').count() + 1));
-            }
-        }
-    }
-    none("allow without a reason", &wrong);
-}
-
-#[test]
-fn no_test_is_ignored_or_sleeps() {
-    // Put together here so that this file does not find itself.
-    let words = [format!("#[{}", "ignore"), format!("thread::{}", "sleep")];
-    let mut wrong = Vec::new();
-    for path in files("src", &[".rs"]).into_iter().chain(files("tests", &[".rs"])) {
-        for (number, line) in read(&path).lines().enumerate() {
-            if words.iter().any(|word| line.contains(word.as_str())) {
-                wrong.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
-            }
-        }
-    }
-    none("ignored or sleeping tests", &wrong);
 }

@@ -1,4 +1,4 @@
-//! What holds for the tree and the program as a whole, and that the tests' own helpers work.
+//! That the tests' own helpers keep their word, and what `--version` says.
 
 use crate::support::{Registry, Sandbox, docker, try_docker};
 

@@ -6,3 +6,4 @@
 mod architecture;
 mod house;
 mod support;
+mod tree;

@@ -1,0 +1,222 @@
+//! What a container is created from, in the API's words.
+//!
+//! In: the port's request and the engine's API version. Out: the body of the call, and the networks to attach after it.
+//! A setting that the engine would silently drop because it is too old for it is refused here.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigCgroupnsModeEnum, HostConfigLogConfig, NetworkingConfig, PortBinding, ResourcesUlimits,
+};
+use serde_json::Value;
+
+use super::{limits, mounts};
+use crate::model::network::Attachment;
+use crate::model::settings::{ContainerSettings, Healthcheck};
+use crate::port::engine::{Answer, CreateContainer, EngineError};
+
+/// From here on an address can be fixed per network, and checks have a start interval.
+const API_PER_NETWORK: (u32, u32) = (1, 44);
+/// From here on there are annotations.
+const API_ANNOTATIONS: (u32, u32) = (1, 43);
+
+/// A call to create a container.
+#[derive(Debug)]
+pub(super) struct CreateCall {
+    /// The body.
+    pub(super) body: Value,
+    /// The networks that have to be attached afterwards; engines before API 1.44 take one at creation.
+    pub(super) networks: Vec<(String, Attachment)>,
+}
+
+/// Builds the call. `image` is the reference or the id to create from.
+pub(super) fn call(request: &CreateContainer, image: &str, api: (u32, u32)) -> Answer<CreateCall> {
+    let settings = &request.settings;
+    check_version(request, api)?;
+    let mut host = host_config(settings)?;
+    limits::write(settings, &mut host)?;
+    mounts::write(settings.volumes.as_ref().unwrap_or(&Default::default()), &request.carried_volumes, &mut host)?;
+
+    let mut networks: Vec<(String, Attachment)> =
+        request.networks.iter().map(|(name, attachment)| (name.clone(), attachment.clone())).collect();
+    let wanted = settings.network_mode.as_deref();
+    let first = networks.iter().position(|(name, _)| wanted.is_none_or(|wanted| wanted == name));
+    let first = first.map(|index| networks.remove(index));
+    host.network_mode = wanted.map(str::to_owned).or_else(|| first.as_ref().map(|(name, _)| name.clone()));
+    let endpoints = first.map(|(name, attachment)| {
+        let mut endpoint = endpoint(&attachment);
+        if api >= API_PER_NETWORK && endpoint.mac_address.is_none() {
+            endpoint.mac_address.clone_from(&settings.mac_address);
+        }
+        NetworkingConfig { endpoints_config: Some(HashMap::from([(name, endpoint)])) }
+    });
+
+    let mut labels: HashMap<String, String> = settings.labels.clone().unwrap_or_default().into_iter().collect();
+    labels.extend(request.labels.clone());
+    let body = ContainerCreateBody {
+        hostname: settings.hostname.clone(),
+        domainname: settings.domainname.clone(),
+        user: settings.user.clone(),
+        exposed_ports: exposed(settings),
+        tty: settings.tty,
+        open_stdin: settings.stdin_open,
+        env: settings
+            .environment
+            .as_ref()
+            .map(|environment| environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        cmd: settings.command.clone(),
+        healthcheck: settings.healthcheck.as_ref().map(health),
+        image: Some(image.to_owned()),
+        working_dir: settings.working_dir.clone(),
+        entrypoint: settings.entrypoint.clone(),
+        labels: Some(labels),
+        stop_signal: settings.stop_signal.clone(),
+        stop_timeout: settings.stop_grace_period,
+        host_config: Some(host),
+        networking_config: endpoints,
+        ..ContainerCreateBody::default()
+    };
+    let mut body = serde_json::to_value(body).map_err(|error| EngineError::Refused(error.to_string()))?;
+    if let (Some(address), Value::Object(body), true) = (&settings.mac_address, &mut body, api < API_PER_NETWORK) {
+        body.insert("MacAddress".to_owned(), Value::from(address.as_str()));
+    }
+    Ok(CreateCall { body, networks })
+}
+
+/// An old engine does not know these and says nothing.
+fn check_version(request: &CreateContainer, api: (u32, u32)) -> Answer<()> {
+    let settings = &request.settings;
+    let needs = |set: bool, key: &str, need: (u32, u32)| {
+        if set && api < need {
+            let text = format!("{key} needs an engine of API {}.{}; this one has {}.{}", need.0, need.1, api.0, api.1);
+            Err(EngineError::Refused(text))
+        } else {
+            Ok(())
+        }
+    };
+    let start_interval = settings.healthcheck.as_ref().is_some_and(|check| check.start_interval.is_some());
+    needs(start_interval, "healthcheck.start_interval", API_PER_NETWORK)?;
+    needs(settings.annotations.is_some(), "annotations", API_ANNOTATIONS)?;
+    let per_network = request.networks.values().any(|attachment| attachment.mac_address.is_some());
+    needs(per_network, "networks: mac_address", API_PER_NETWORK)
+}
+
+fn host_config(settings: &ContainerSettings) -> Answer<HostConfig> {
+    let cgroupns_mode = settings
+        .cgroup
+        .as_deref()
+        .map(str::parse::<HostConfigCgroupnsModeEnum>)
+        .transpose()
+        .map_err(|_| EngineError::Refused("cgroup: it is `host` or `private`".to_owned()))?;
+    Ok(HostConfig {
+        init: settings.init,
+        annotations: settings.annotations.clone().map(|map| map.into_iter().collect()),
+        privileged: settings.privileged,
+        cap_add: list(settings.cap_add.as_ref()),
+        cap_drop: list(settings.cap_drop.as_ref()),
+        security_opt: list(settings.security_opt.as_ref()),
+        pid_mode: settings.pid.clone(),
+        ipc_mode: settings.ipc.clone(),
+        uts_mode: settings.uts.clone(),
+        userns_mode: settings.userns_mode.clone(),
+        cgroupns_mode,
+        cgroup_parent: settings.cgroup_parent.clone(),
+        readonly_rootfs: settings.read_only,
+        group_add: list(settings.group_add.as_ref()),
+        runtime: settings.runtime.clone(),
+        oom_score_adj: settings.oom_score_adj,
+        devices: settings.devices.as_ref().map(|devices| devices.iter().map(|text| device(text)).collect()),
+        device_cgroup_rules: list(settings.device_cgroup_rules.as_ref()),
+        device_requests: settings.gpus.as_ref().map(|requests| requests.iter().map(device_request).collect()),
+        ulimits: settings.ulimits.as_ref().map(|limits| {
+            let entry = |(name, limit): (&String, &crate::model::settings::Ulimit)| ResourcesUlimits {
+                name: Some(name.clone()),
+                soft: Some(limit.soft),
+                hard: Some(limit.hard),
+            };
+            limits.iter().map(entry).collect()
+        }),
+        shm_size: settings.shm_size,
+        sysctls: settings.sysctls.clone().map(|map| map.into_iter().collect()),
+        storage_opt: settings.storage_opt.clone().map(|map| map.into_iter().collect()),
+        dns: settings.dns.clone(),
+        dns_options: settings.dns_opt.clone(),
+        dns_search: settings.dns_search.clone(),
+        extra_hosts: list(settings.extra_hosts.as_ref()),
+        port_bindings: settings.ports.as_ref().map(|ports| {
+            let mut bindings: HashMap<String, Option<Vec<PortBinding>>> = HashMap::new();
+            for port in ports {
+                let binding = PortBinding {
+                    host_ip: Some(port.host_ip.clone()),
+                    host_port: Some(port.published.map(|number| number.to_string()).unwrap_or_default()),
+                };
+                let key = format!("{}/{}", port.target, port.protocol);
+                bindings.entry(key).or_default().get_or_insert_default().push(binding);
+            }
+            bindings
+        }),
+        volumes_from: list(settings.volumes_from.as_ref()),
+        log_config: settings.logging.as_ref().map(|logging| HostConfigLogConfig {
+            typ: Some(logging.driver.clone()),
+            config: Some(logging.options.clone().into_iter().collect()),
+        }),
+        ..HostConfig::default()
+    })
+}
+
+/// The engine publishes only what is exposed as well, and is silent about the rest.
+fn exposed(settings: &ContainerSettings) -> Option<Vec<String>> {
+    let published = settings.ports.iter().flatten().map(|port| format!("{}/{}", port.target, port.protocol));
+    let mut all: Vec<String> = settings.expose.iter().flatten().cloned().chain(published).collect();
+    all.sort();
+    all.dedup();
+    (!all.is_empty()).then_some(all)
+}
+
+fn list<'a>(values: Option<impl IntoIterator<Item = &'a String>>) -> Option<Vec<String>> {
+    values.map(|values| values.into_iter().cloned().collect())
+}
+
+fn device(text: &str) -> DeviceMapping {
+    let text = crate::model::normal::device(text);
+    let mut parts = text.split(':').map(str::to_owned);
+    DeviceMapping { path_on_host: parts.next(), path_in_container: parts.next(), cgroup_permissions: parts.next() }
+}
+
+fn device_request(request: &crate::model::settings::DeviceRequest) -> DeviceRequest {
+    DeviceRequest {
+        driver: Some(request.driver.clone()),
+        count: Some(request.count),
+        device_ids: Some(request.device_ids.clone()),
+        capabilities: Some(request.capabilities.clone()),
+        options: Some(request.options.clone().into_iter().collect()),
+    }
+}
+
+fn health(check: &Healthcheck) -> HealthConfig {
+    HealthConfig {
+        test: Some(check.test.clone()),
+        interval: check.interval,
+        timeout: check.timeout,
+        retries: check.retries,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+    }
+}
+
+/// How a container hangs on a network, in the API's words.
+pub(super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
+    let address = EndpointIpamConfig {
+        ipv4_address: attachment.ipv4_address.clone(),
+        ipv6_address: attachment.ipv6_address.clone(),
+        link_local_ips: (!attachment.link_local_ips.is_empty()).then(|| attachment.link_local_ips.clone()),
+    };
+    EndpointSettings {
+        ipam_config: (address != EndpointIpamConfig::default()).then_some(address),
+        mac_address: attachment.mac_address.clone(),
+        aliases: (!attachment.aliases.is_empty()).then(|| attachment.aliases.clone()),
+        driver_opts: (!attachment.driver_opts.is_empty()).then(|| attachment.driver_opts.clone().into_iter().collect()),
+        ..EndpointSettings::default()
+    }
+}

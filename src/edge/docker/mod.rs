@@ -1,0 +1,29 @@
+//! The Docker Engine API behind the engine port.
+//!
+//! In: a socket or an address with certificates. Out: [`DockerObserver`], which can only ask, and [`DockerEngine`],
+//! which can change as well. The types of the API end here: what leaves is in the words of the model.
+//!
+//! Requests go through one pool of connections. A reply that streams (events, logs, a pull, the output of a
+//! command) keeps a connection of its own, so it never holds up a question.
+
+mod archive;
+mod connect;
+mod convert;
+mod create;
+mod engine;
+mod errors;
+mod events;
+mod exec;
+mod image;
+mod limits;
+mod logs;
+mod mounts;
+mod network;
+mod observer;
+mod transport;
+mod version;
+mod wire;
+
+pub use connect::{Certificates, ConnectError, ConnectOptions, Endpoint};
+pub use engine::DockerEngine;
+pub use observer::{DockerObserver, ManagedPath};
