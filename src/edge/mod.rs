@@ -5,7 +5,24 @@ pub mod agent_client;
 pub mod agent_socket;
 #[cfg(test)]
 mod agent_socket_tests;
+mod atomic;
+pub mod clock;
+pub mod coordinator;
 pub mod docker;
+pub mod files;
 pub mod http;
+pub mod lock;
+pub mod prober;
 pub mod process;
 pub mod serve;
+pub mod site_files;
+pub mod store;
+
+/// What the system says of an error, without its number.
+pub fn system_words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}

@@ -31,10 +31,23 @@ pub struct Revision {
     pub cause: String,
 }
 
-/// All of it is written atomically and synced; all of it is of mode 0600.
+/// A memory to begin with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecoveredMemory {
+    /// The memory; empty where the kept one could not be understood.
+    pub memory: HostMemory,
+    /// What was lost and where it lies now, for people.
+    pub lost: Option<StoreError>,
+}
+
+/// All of it is written atomically and synced (events are not synced); all of it is of mode 0600.
 pub trait Store: Send + Sync {
     /// The memory; an empty one where there is none.
     fn load_memory(&self) -> Result<HostMemory, StoreError>;
+    /// As `load_memory`, but what cannot be understood is put aside, and an empty memory takes its place. Only for who holds the lock.
+    fn recover_memory(&self) -> Result<RecoveredMemory, StoreError> {
+        self.load_memory().map(|memory| RecoveredMemory { memory, lost: None })
+    }
     /// Keeps it.
     fn save_memory(&self, memory: &HostMemory) -> Result<(), StoreError>;
     /// The last accepted desired state.
