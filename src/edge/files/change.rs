@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 
 use super::tree::{Access, MOUNTED, OpenFile, Outcome, PASSED, PRIVATE, Sync, Tree, failure};
-use super::{FIXED, LIVE, SAVED, TEMPORARY, visit};
+use super::{FIXED, LIVE, TEMPORARY, visit};
 use crate::port::files::FileToWrite;
 
 /// The files of one instance, while nobody else changes them.
@@ -146,37 +146,6 @@ impl Instance {
         workshop.close(outcome)
     }
 
-    /// Copies `live`, unless that was done before.
-    pub(super) fn save_live(&self, hash: &str) -> Outcome<()> {
-        let Some((home, place)) = self.place(hash)? else { return Ok(()) };
-        if place.child(SAVED)?.is_some() {
-            return Ok(());
-        }
-        let mut workshop = Workshop::new(&home);
-        let outcome = save(&mut workshop, &place);
-        workshop.close(outcome)
-    }
-
-    /// Puts back what was saved. What was saved stays, so that this can be repeated.
-    pub(super) fn restore_live(&self, hash: &str) -> Outcome<()> {
-        let Some((home, place)) = self.place(hash)? else { return Ok(()) };
-        let Some(saved) = place.child(SAVED)? else { return Ok(()) };
-        let mut workshop = Workshop::new(&home);
-        let outcome = restore(&mut workshop, &place, &saved);
-        workshop.close(outcome)
-    }
-
-    /// Forgets what was saved.
-    pub(super) fn discard_saved(&self, hash: &str) -> Outcome<()> {
-        let Some((home, place)) = self.place(hash)? else { return Ok(()) };
-        if place.child(SAVED)?.is_none() {
-            return Ok(());
-        }
-        let mut workshop = Workshop::new(&home);
-        let outcome = workshop.take_away(&place, SAVED);
-        workshop.close(outcome)
-    }
-
     /// Removes the directory, and the instance's own when it was the last one.
     pub(super) fn remove(&self, hash: &str) -> Outcome<()> {
         let Some(home) = self.home()? else { return Ok(()) };
@@ -189,11 +158,6 @@ impl Instance {
             Some(root) => root.remove_empty(&self.name),
             None => Ok(()),
         }
-    }
-
-    fn place(&self, hash: &str) -> Outcome<Option<(Tree, Tree)>> {
-        let Some(home) = self.home()? else { return Ok(None) };
-        Ok(home.child(hash)?.map(|place| (home, place)))
     }
 }
 
@@ -311,36 +275,4 @@ fn remove_others(workshop: &mut Workshop<'_>, place: &Tree, side: &str, wanted: 
         }
     }
     Ok(())
-}
-
-fn save(workshop: &mut Workshop<'_>, place: &Tree) -> Outcome<()> {
-    let (bench, made) = workshop.bench()?;
-    let copy = bench.ensure_child(&made, PRIVATE, Sync::Later)?;
-    let mut filling = Filling::new(&copy);
-    if let Some(live) = place.child(LIVE)? {
-        visit(&live, LIVE, &mut |tree, entry, path| {
-            let Some(mut file) = tree.file(&entry.name)? else { return Ok(()) };
-            let content = file.content()?;
-            filling.add(path, &content, file.access())
-        })?;
-    }
-    filling.finish()?;
-    bench.rename(&made, place, SAVED)?;
-    place.sync()
-}
-
-fn restore(workshop: &mut Workshop<'_>, place: &Tree, saved: &Tree) -> Outcome<()> {
-    let mut wanted = BTreeSet::new();
-    if let Some(copy) = saved.child(LIVE)? {
-        visit(&copy, LIVE, &mut |tree, entry, path| {
-            let Some(mut file) = tree.file(&entry.name)? else { return Ok(()) };
-            let (parent, name) = place.ensure_parent(path, Sync::Now)?;
-            let content = file.content()?;
-            put(workshop, &parent, name, &content, file.access())?;
-            wanted.insert(path.to_owned());
-            Ok(())
-        })?;
-    }
-    let wanted = wanted.iter().map(String::as_str).collect();
-    remove_others(workshop, place, LIVE, &wanted)
 }

@@ -1,7 +1,6 @@
 //! The files of instances on the local disk, below `STATE/files`.
 //!
-//! `INSTANCE/CREATE-HASH/{fixed,live}` are mounted, `INSTANCE/CREATE-HASH/saved` is `live` as it was before a change,
-//! and `INSTANCE/.tmp` is where everything is made before it is renamed to its place: a container never sees a half of
+//! `INSTANCE/CREATE-HASH/{fixed,live}` are mounted, and `INSTANCE/.tmp` is where everything is made before it is renamed to its place: a container never sees a half of
 //! it, and after a crash there is one place to be cleaned.
 
 mod change;
@@ -26,7 +25,6 @@ use crate::port::files::{FileToWrite, Files, FilesError, ObserveFiles};
 
 const FIXED: &str = "fixed";
 const LIVE: &str = "live";
-const SAVED: &str = "saved";
 const TEMPORARY: &str = ".tmp";
 
 /// Deeper nothing of ours lies; what a container nests deeper is reported as one thing and not looked into.
@@ -280,35 +278,13 @@ impl Files for DiskFiles {
         .await
     }
 
-    async fn save_live(&self, key: &str) -> Result<(), FilesError> {
-        self.change(key, Instance::save_live).await
-    }
-
-    async fn restore_live(&self, key: &str) -> Result<(), FilesError> {
-        self.change(key, Instance::restore_live).await
-    }
-
-    async fn discard_saved(&self, key: &str) -> Result<(), FilesError> {
-        self.change(key, Instance::discard_saved).await
-    }
-
     async fn remove(&self, key: &str) -> Result<(), FilesError> {
-        self.change(key, Instance::remove).await?;
-        self.shared.digests.lock().unwrap_or_else(PoisonError::into_inner).forget(key);
-        Ok(())
-    }
-}
-
-impl DiskFiles {
-    async fn change(
-        &self,
-        key: &str,
-        work: impl FnOnce(&Instance, &str) -> Outcome<()> + Send + 'static,
-    ) -> Result<(), FilesError> {
         let key = key.to_owned();
         self.run(move |shared| {
             let (instance, hash) = split(&key)?;
-            shared.change(instance, |instance| work(instance, hash))
+            shared.change(instance, |instance| instance.remove(hash))?;
+            shared.digests.lock().unwrap_or_else(PoisonError::into_inner).forget(&key);
+            Ok(())
         })
         .await
     }

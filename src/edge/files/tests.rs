@@ -67,9 +67,6 @@ async fn nothing_is_there_at_first_and_nothing_is_made_by_looking() {
     assert_eq!(place.seen().await, [] as [&str; 0]);
     assert_eq!(place.files.keys().await.unwrap(), [] as [&str; 0]);
     place.files.clean().await.unwrap();
-    place.files.save_live(KEY).await.unwrap();
-    place.files.restore_live(KEY).await.unwrap();
-    place.files.discard_saved(KEY).await.unwrap();
     place.files.remove(KEY).await.unwrap();
     assert!(place.names(place.directory.path()).is_empty());
 }
@@ -200,34 +197,6 @@ async fn what_somebody_planted_is_seen_and_replaced_and_never_followed() {
     assert_eq!(place.names(&place.path("live/0")), ["name", "sub"]);
     assert_eq!(fs::read_to_string(outside.join("name")).unwrap(), "precious");
     assert_eq!(place.names(&outside), ["name"]);
-}
-
-#[tokio::test]
-async fn live_files_are_saved_once_and_put_back() {
-    let place = Place::new();
-    let secret = FileToWrite { mode: 0o400, ..file("live/1/key", "k") };
-    place.write(&[file("fixed/0", "f"), file("live/0/name", "old"), file("live/0/sub/a", "a"), secret]).await;
-    place.files.save_live(KEY).await.unwrap();
-    let directories = || ["live", "live/0", "live/1"].map(|path| place.path(path).metadata().unwrap().ino());
-    let before = directories();
-
-    place.write(&[file("fixed/0", "f"), file("live/0/name", "new"), file("live/0/added/b", "b")]).await;
-    place.files.save_live(KEY).await.unwrap();
-    assert_eq!(place.seen().await, ["fixed/0 640 f", "live/0/added/b 640 b", "live/0/name 640 new"]);
-    for _ in 0..2 {
-        place.files.restore_live(KEY).await.unwrap();
-        let expected = ["fixed/0 640 f", "live/0/name 640 old", "live/0/sub/a 640 a", "live/1/key 400 k"];
-        assert_eq!(place.seen().await, expected);
-    }
-    assert_eq!(place.names(&place.path("live/0")), ["name", "sub"]);
-    assert_eq!(directories(), before);
-    assert_eq!(place.mode(&place.path("saved")), 0o700);
-
-    place.files.discard_saved(KEY).await.unwrap();
-    place.files.discard_saved(KEY).await.unwrap();
-    place.write(&[file("live/0/name", "newer")]).await;
-    place.files.restore_live(KEY).await.unwrap();
-    assert_eq!(place.seen().await, ["live/0/name 640 newer"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod events;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -160,7 +161,12 @@ impl Store for DiskStore {
         load(&self.path("accepted.json"))
     }
 
-    fn save_accepted(&self, desired: &HostDesired, revision: &Revision) -> Result<(), StoreError> {
+    fn save_accepted(
+        &self,
+        desired: &HostDesired,
+        revision: &Revision,
+        keep: &BTreeSet<u64>,
+    ) -> Result<(), StoreError> {
         // The order is for crashes: what is accepted can always be loaded, and what is listed is there.
         let kept = Kept { revision: revision.clone(), desired };
         save(&self.revision_path(revision.generation), &kept)?;
@@ -169,8 +175,9 @@ impl Store for DiskStore {
         revisions.retain(|kept| kept.generation != revision.generation);
         revisions.push(revision.clone());
         revisions.sort_by_key(|revision| revision.generation);
-        let surplus = revisions.len().saturating_sub(REVISIONS);
-        revisions.drain(..surplus);
+        let oldest = revisions.len().saturating_sub(REVISIONS);
+        let oldest = revisions.get(oldest).map_or(0, |revision| revision.generation);
+        revisions.retain(|revision| revision.generation >= oldest || keep.contains(&revision.generation));
         save(&self.path("revisions").join("index.json"), &revisions)?;
         self.forget_revisions(&revisions)
     }

@@ -72,7 +72,7 @@ fn keeps_everything_for_us_alone() {
     let state = place.path().join("state");
     let store = DiskStore::open(&state);
     store.save_memory(&memory(7)).unwrap();
-    store.save_accepted(&desired(7), &revision(7)).unwrap();
+    store.save_accepted(&desired(7), &revision(7), &BTreeSet::new()).unwrap();
     let event = Event {
         at: Timestamp(1),
         generation: 7,
@@ -106,12 +106,18 @@ fn keeps_ten_revisions_and_lists_them_without_an_index_too() {
     let state = tempfile::tempdir().unwrap();
     let store = DiskStore::open(state.path());
     for generation in [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13] {
-        store.save_accepted(&desired(generation), &revision(generation)).unwrap();
+        store.save_accepted(&desired(generation), &revision(generation), &BTreeSet::new()).unwrap();
     }
     let expected: Vec<_> = [3, 4, 5, 6, 7, 8, 9, 10, 12, 13].map(revision).into();
     assert_eq!(store.revisions().unwrap(), expected);
     assert_eq!(store.load_revision(12).unwrap(), Some(desired(12)));
     assert_eq!(store.load_revision(2).unwrap(), None);
+    store.save_accepted(&desired(14), &revision(14), &BTreeSet::from([1, 3, 14])).unwrap();
+    assert_eq!(store.revisions().unwrap().len(), 11, "the newest ten, and the one that is in use");
+    assert_eq!(store.load_revision(3).unwrap(), Some(desired(3)));
+    store.save_accepted(&desired(14), &revision(14), &BTreeSet::new()).unwrap();
+    let expected: Vec<_> = [4, 5, 6, 7, 8, 9, 10, 12, 13, 14].map(revision).into();
+    assert_eq!(store.revisions().unwrap(), expected);
     let index = state.path().join("revisions/index.json");
     fs::write(&index, "{").unwrap();
     assert_eq!(store.revisions().unwrap(), expected);
@@ -123,10 +129,10 @@ fn keeps_ten_revisions_and_lists_them_without_an_index_too() {
 fn what_a_crash_left_unlisted_is_replaced_or_forgotten() {
     let state = tempfile::tempdir().unwrap();
     let store = DiskStore::open(state.path());
-    store.save_accepted(&desired(1), &revision(1)).unwrap();
+    store.save_accepted(&desired(1), &revision(1), &BTreeSet::new()).unwrap();
     fs::write(state.path().join("revisions/2.json"), "{").unwrap();
     fs::write(state.path().join("revisions/9.json"), "{").unwrap();
-    store.save_accepted(&desired(2), &revision(2)).unwrap();
+    store.save_accepted(&desired(2), &revision(2), &BTreeSet::new()).unwrap();
     assert_eq!(store.load_revision(2).unwrap(), Some(desired(2)));
     assert_eq!(store.revision_files().unwrap(), [1, 2]);
 }
