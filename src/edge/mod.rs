@@ -11,12 +11,15 @@ pub mod coordinator;
 pub mod docker;
 pub mod files;
 pub mod http;
+pub mod journal;
 pub mod lock;
+pub mod measured;
 pub mod prober;
 pub mod process;
 pub mod serve;
 pub mod site_files;
 pub mod store;
+pub mod systemd;
 
 /// What the system says of an error, without its number.
 pub fn system_words(error: &std::io::Error) -> String {
