@@ -9,8 +9,8 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use super::filters;
 use super::safe_error::{NUMBER, refuse};
 
-/// Instructions that one rendering may take; some seconds' worth, far beyond any honest template.
-const FUEL: u64 = 20_000_000;
+/// Instructions that one rendering may take: a loop over 500 hosts and 60 services takes a million.
+const FUEL: u64 = 5_000_000;
 /// Depth of macros and includes; the engine recurses natively, and threads have 2 MiB of stack.
 const RECURSION: usize = 60;
 

@@ -98,6 +98,18 @@ impl TemplateError {
         }
     }
 
+    /// The same about a piece of the source text that is undefined.
+    pub(super) fn about(mut self, text: &str, range: Range<usize>) -> Self {
+        self.line = line(text, range.start);
+        self.column = column(text, range.start);
+        self.subject = snippet(text, range.clone());
+        if let Some(subject) = &self.subject {
+            self.message = format!("`{subject}` is undefined");
+        }
+        self.range = Some(range);
+        self
+    }
+
     /// Takes over what may be known from an error of the engine. `scalar` is the text that was being evaluated.
     pub(super) fn from_engine(error: &Error, scalar: Scalar<'_>) -> Self {
         let mut frames = Vec::new();
@@ -119,7 +131,8 @@ impl TemplateError {
             break;
         }
         let (frame, source, range) = place(current, scalar);
-        let subject = source.as_deref().zip(range.clone()).and_then(|(text, range)| snippet(text, range));
+        let subject = undefined(current, source.as_deref())
+            .or_else(|| source.as_deref().zip(range.clone()).and_then(|(text, range)| snippet(text, range)));
         let column = source.as_deref().zip(range.as_ref()).and_then(|(text, range)| column(text, range.start));
         let line = source.as_deref().zip(range.as_ref()).and_then(|(text, range)| line(text, range.start));
         let (kind, message) = describe(current, words, subject.as_deref());
@@ -189,6 +202,15 @@ fn place(error: &Error, scalar: Scalar<'_>) -> (Frame, Option<String>, Option<Ra
     (Frame { template, line: error.line() }, source, range)
 }
 
+/// The expression that is undefined, as the engine names it, where it stands in the source text just so: details may
+/// hold anything, source text may be shown.
+fn undefined(error: &Error, source: Option<&str>) -> Option<String> {
+    let detail = error.detail().filter(|_| error.kind() == ErrorKind::UndefinedError)?;
+    let before = &detail[..detail.find("` is undefined")?];
+    let name = &before[before.rfind('`')? + 1..];
+    (!name.is_empty() && source?.contains(name)).then(|| name.to_owned())
+}
+
 fn snippet(text: &str, range: Range<usize>) -> Option<String> {
     let piece = text.get(range)?.split_whitespace().collect::<Vec<_>>().join(" ");
     if piece.is_empty() {
@@ -246,5 +268,204 @@ fn describe(error: &Error, words: Option<&'static str>, subject: Option<&str>) -
             (Kind::Operation, in_subject("a value cannot be converted"))
         }
         _ => (Kind::Operation, in_subject("this cannot be done with these values")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::super::template::Templates;
+    use super::super::variables::{Context, Layer, Variable};
+    use super::*;
+    use crate::model::secret::Sensitive;
+
+    const SECRET: &str = "HUNTER2-hunter2";
+
+    fn templates() -> Templates {
+        Templates::new(|name| match name {
+            "t/inner.j2" => Some("first\n{{ secrets.db + 1 }}\n".to_owned()),
+            "t/outer.j2" => Some("{% include 'inner.j2' %}".to_owned()),
+            "t/macros.j2" => Some("{% macro twice(x) %}{{ x / 2 }}{% endmacro %}".to_owned()),
+            "t/base.j2" => Some("{% block a %}{% endblock %}".to_owned()),
+            _ => None,
+        })
+    }
+
+    fn context() -> Context {
+        let mut layer = Layer::new();
+        for (name, value) in [
+            ("url", json!("mysql://{{ secrets.db }}")),
+            ("broken", json!({"a": ["{{ secrets.db / 2 }}"]})),
+            ("uses_broken", json!("x{{ broken }}")),
+            ("plain", json!(SECRET)),
+            ("number", json!(7)),
+            ("a", json!("{{ b }}")),
+            ("b", json!("{{ c }}")),
+            ("c", json!("{{ b }}")),
+        ] {
+            layer.insert(name.to_owned(), Variable::at(value, "site.yaml:3:1"));
+        }
+        Context::builder()
+            .layer(layer)
+            .data("host", &json!({"name": "ctl1"}))
+            .secrets(BTreeMap::from([("db".to_owned(), Sensitive::new(SECRET))]))
+            .build()
+    }
+
+    fn error(source: &str) -> TemplateError {
+        templates().render("t/main.j2", source, &context()).unwrap_err()
+    }
+
+    #[test]
+    fn errors_never_hold_a_value() {
+        let failing = [
+            "{{ secrets.db / 2 }}",
+            "{{ secrets.db + 1 }}",
+            "{{ -secrets.db }}",
+            "{{ secrets.db | int }}",
+            "{{ secrets.db | float }}",
+            "{{ secrets.db | round }}",
+            "{{ secrets.db | abs }}",
+            "{{ secrets.db | items }}",
+            "{{ secrets.db | dictsort }}",
+            "{{ secrets.db | from_json }}",
+            "{{ secrets.db | b64decode }}",
+            "{{ secrets.db | combine({}) }}",
+            "{{ secrets.db | union([]) }}",
+            "{{ secrets.db | hash(secrets.db) }}",
+            "{{ secrets.db | regex_replace('(' ~ secrets.db) }}",
+            "{{ secrets.db | put_address_in_context(secrets.db) }}",
+            "{{ secrets.db | indent(secrets.db) }}",
+            "{{ secrets.db | format(1, 2) }}",
+            "{{ '%d' | format(secrets.db) }}",
+            "{{ [1] | map(secrets.db) | list }}",
+            "{{ [1] | select(secrets.db) | list }}",
+            "{{ [1] | sort(attribute=secrets.db) }}",
+            "{{ secrets.db | batch(secrets.db) }}",
+            "{{ secrets.db | replace(1) }}",
+            "{{ secrets.db | nofilter }}",
+            "{{ secrets.db is notest }}",
+            "{{ secrets.db() }}",
+            "{{ secrets.db.nothing }}",
+            "{{ secrets.db.nothing.more }}",
+            "{{ secrets.db.method(secrets.db) }}",
+            "{{ secrets.db['x' ~ secrets.db] }}",
+            "{{ host[secrets.db] }}",
+            "{{ host[secrets.db].x }}",
+            "{{ {'a': 1}[secrets.db] }}",
+            "{{ {secrets.db: 1}.x }}",
+            "{{ secrets[secrets.db] }}",
+            "{{ vars[secrets.db] }}",
+            "{{ plain / 2 }}",
+            "{{ plain.x.y }}",
+            "{{ url / 2 }}",
+            "{{ broken }}",
+            "{{ uses_broken }}",
+            "{{ range(secrets.db) }}",
+            "{{ dict(secrets.db) }}",
+            "{% include secrets.db %}",
+            "{% include 'outer.j2' %}",
+            "{% extends secrets.db %}",
+            "{% import secrets.db as x %}",
+            "{% from 'macros.j2' import twice %}{{ twice(secrets.db) }}",
+            "{% for x in secrets.db %}{{ x / 2 }}{% endfor %}",
+            "{% for x, y in [secrets.db] %}{% endfor %}",
+            "{% set x, y = [secrets.db] %}",
+            "{% set x = secrets.db %}{{ x / 2 }}",
+            "{% set x = secrets.db %}{% filter int %}{{ x }}{% endfilter %}",
+            "{{ lipsum(secrets.db) }}",
+            "{{ namespace(secrets.db) }}",
+            "{{ secrets.db if nope else secrets.db }}",
+            "{{ secrets.db < 1 and nope }}",
+            "{{ secrets.db in 5 }}",
+            "{{ secrets.db ~ nope }}",
+            "{{ secrets.db | from_yaml | int }}",
+            "{{ secrets.db | sum }}",
+        ];
+        for source in failing {
+            let result = templates().render("t/main.j2", source, &context());
+            let error = match result {
+                Ok(_) => continue,
+                Err(error) => error,
+            };
+            for text in [format!("{error}"), format!("{error:#}"), format!("{error:?}"), format!("{error:#?}")] {
+                assert!(!text.to_lowercase().contains("hunter2"), "{source}: {text}");
+            }
+            let evaluated = templates().evaluate("services.x", source, &context()).unwrap_err();
+            let text = format!("{evaluated} {evaluated:?}");
+            assert!(!text.to_lowercase().contains("hunter2"), "{source}: {text}");
+        }
+    }
+
+    #[test]
+    fn errors_say_what_and_where() {
+        let lines = [
+            "x\n  {{ nope }}",
+            "{{ host.nope }}",
+            "{{ host.nope.more + 1 }}",
+            "{{ secrets.nope }}",
+            "{{ secrets.db / 2 }}",
+            "{{ [1, 2] | combine({}) }}",
+            "{{ 'x' | nofilter }}",
+            "{{ 1 is notest }}",
+            "{{ secrets }}{{ nope() }}",
+            "{% include 'none.j2' %}",
+            "{% include 'outer.j2' %}",
+            "{% from 'macros.j2' import twice %}\n{{ twice('a') }}",
+            "{% if x %}",
+            "{{ 1 + }}",
+            "{{ uses_broken }}",
+            "{{ a }}",
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "{% for i in range(1000) %}{{ 'x' * 99999 }}{% endfor %}",
+            "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
+        ];
+        let texts: Vec<String> = lines.iter().map(|source| error(source).to_string()).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        t/main.j2:2:6: `nope` is undefined
+        t/main.j2:1:4: `host.nope` is undefined
+        t/main.j2:1:8: `host.nope` is undefined
+        t/main.j2:1:4: `secrets.nope` is undefined
+        t/main.j2:1:4: this cannot be done with these values in `secrets.db / 2`
+        t/main.j2:1:13: mappings are needed in `combine({})`
+        t/main.j2:1:10: unknown filter in `nofilter`
+        t/main.j2:1:9: unknown test in `notest`
+        t/main.j2:1:17: unknown function in `nope()`
+        t/main.j2:1:4: there is no such template in `include 'none.j2'`
+        t/inner.j2:2:4: this cannot be done with these values in `secrets.db + 1` (used in t/outer.j2:1) (used in t/main.j2:1)
+        t/macros.j2:1:24: this cannot be done with these values in `x / 2`
+        t/main.j2:1:9: unexpected end of input, expected end of block
+        t/main.j2:1:8: unexpected end of variable block
+        vars.broken.a[0] (site.yaml:3:1):1:4: this cannot be done with these values in `secrets.db / 2` (used in vars.uses_broken) (used in t/main.j2:1)
+        vars.b (site.yaml:3:1): variables need each other: b -> c -> b (used in vars.c:1) (used in vars.b:1) (used in vars.a:1) (used in t/main.j2:1)
+        t/main.j2:1: the template runs for too long
+        t/main.j2: the output is too big
+        t/main.j2:1:20: this cannot be done with these values in `m(x)`
+        ");
+    }
+
+    #[test]
+    fn errors_of_scalars_point_into_the_scalar() {
+        let evaluate = |text: &str| templates().evaluate("services.web.command[1]", text, &context()).unwrap_err();
+        let error = evaluate("{{ host.nope }}");
+        assert_eq!(error.kind, Kind::Undefined);
+        assert_eq!(error.subject.as_deref(), Some("host.nope"));
+        let texts: Vec<String> =
+            ["{{ host.nope }}", "{{ host.nope.x }}", "a {{ nope }}", "{{ 1 + }}", "{{ number / 0 }} ", "{{ secrets }}"]
+                .iter()
+                .map(|text| evaluate(text).to_string())
+                .collect();
+        insta::assert_snapshot!(texts.join("\n"), @r"
+        services.web.command[1]:1:4: `host.nope` is undefined
+        services.web.command[1]:1:8: `host.nope` is undefined
+        services.web.command[1]:1:6: `nope` is undefined
+        services.web.command[1]:1:8: unexpected end of variable block
+        services.web.command[1]:1:4: this cannot be done with these values in `number / 0`
+        services.web.command[1]: this cannot be a value as a whole: use a part of it
+        ");
     }
 }

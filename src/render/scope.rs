@@ -4,8 +4,8 @@
 //! the secret's bytes are not looked at by anything: whatever comes out is independent of them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
@@ -35,6 +35,9 @@ pub(super) struct Scope {
     /// Variables under evaluation, the outermost first.
     chain: Vec<String>,
     touched: Arc<AtomicBool>,
+    /// The first failure of a variable. It fails all of the evaluation, so nothing is tried again: the engine looks
+    /// names up once more while it puts an error together, at every level.
+    failed: Arc<OnceLock<TemplateError>>,
 }
 
 impl fmt::Debug for Scope {
@@ -45,7 +48,14 @@ impl fmt::Debug for Scope {
 
 impl Scope {
     pub(super) fn new(environment: Arc<Environment<'static>>, context: Arc<Inner>, view: View) -> Arc<Self> {
-        Arc::new(Self { environment, context, view, chain: Vec::new(), touched: Arc::default() })
+        Arc::new(Self {
+            environment,
+            context,
+            view,
+            chain: Vec::new(),
+            touched: Arc::default(),
+            failed: Arc::default(),
+        })
     }
 
     /// Whether a secret was used, directly or through a variable.
@@ -66,11 +76,10 @@ impl Scope {
             let value = expression.eval(root).map_err(|error| TemplateError::from_engine(&error, scalar))?;
             if value.is_undefined() {
                 let undefined = Error::from(ErrorKind::UndefinedError);
-                let mut error = TemplateError::from_engine(&undefined, scalar);
-                let subject = inner.trim();
-                error.message = format!("`{subject}` is undefined");
-                error.subject = Some(subject.to_owned());
-                return Err(error);
+                let start = offset + inner.len() - inner.trim_start().len();
+                return Err(
+                    TemplateError::from_engine(&undefined, scalar).about(text, start..start + inner.trim().len())
+                );
             }
             let mut size = 0;
             return to_json(&value, &mut size).map_err(|(kind, words)| TemplateError::new(kind, place, words));
@@ -109,6 +118,9 @@ impl Scope {
 
     fn variable(self: &Arc<Self>, name: &str) -> Option<Value> {
         let variable = self.context.variables.get(name)?.last()?;
+        if let Some(error) = self.failed.get() {
+            return Some(Value::from(carry(error.clone())));
+        }
         let memo = match self.memo(name) {
             Some(memo) => memo,
             None => match self.evaluate_variable(name, &variable.value) {
@@ -123,6 +135,7 @@ impl Scope {
                     {
                         error.template = format!("{} ({origin})", error.template);
                     }
+                    let _ = self.failed.set(error.clone());
                     return Some(Value::from(carry(error)));
                 }
             },
@@ -164,6 +177,7 @@ impl Scope {
             view: self.view,
             chain,
             touched: Arc::default(),
+            failed: Arc::clone(&self.failed),
         });
         let value = nested.evaluate_all(&place, value)?;
         Ok(Memo { value: Value::from(Serde(value)), secret: nested.touched() })

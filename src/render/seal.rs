@@ -18,10 +18,11 @@ pub const HASH_VERSION: u32 = 1;
 /// Hex digits that are kept: 128 bits, short enough to read a label.
 const DIGITS: usize = 32;
 
-/// Fills in both hashes of an instance.
+/// Fills in both hashes of an instance. What is only for people (shown texts, sources, what is hidden) is not in them.
 pub fn seal_instance(instance: &mut InstanceDesired, key: &[u8]) {
     instance.create_hash = hash(key, "create", &create_input(instance));
-    instance.input_hash = hash(key, "input", &spec(instance, &instance.files, &["create_hash", "input_hash"]));
+    instance.input_hash =
+        hash(key, "input", &spec(instance, &instance.files, &["create_hash", "input_hash", "sensitive"]));
 }
 
 /// Fills in what makes a job run again: its `inputs` where it declares them, else image, settings and files.
@@ -115,4 +116,125 @@ pub fn canonical(value: &Value) -> String {
         }
     }
     sorted(value).to_string()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::model::file::{Owner, Shown};
+    use crate::model::image::ImageRef;
+    use crate::model::secret::Sensitive;
+    use crate::model::settings::{Mount, RestartPolicy};
+
+    #[test]
+    fn the_mac_is_that_of_rfc_4231() {
+        let cases = [
+            (vec![0x0b; 20], &b"Hi There"[..], "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+            (
+                b"Jefe".to_vec(),
+                b"what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                vec![0xaa; 131],
+                b"Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ];
+        for (key, message, expected) in cases {
+            assert_eq!(hex::encode(keyed(&key, message)), expected);
+        }
+    }
+
+    #[test]
+    fn canonical_text_does_not_depend_on_order() {
+        let one: Value = serde_json::from_str(r#"{"b": [1, {"y": 1, "x": "é"}], "a": null}"#).unwrap();
+        let two: Value = serde_json::from_str(r#"{"a": null, "b": [1, {"x": "é", "y": 1}]}"#).unwrap();
+        assert_eq!(canonical(&one), r#"{"a":null,"b":[1,{"x":"é","y":1}]}"#);
+        assert_eq!(canonical(&one), canonical(&two));
+    }
+
+    fn file(target: &str, on_change: OnChange) -> FileSpec {
+        FileSpec {
+            target: target.to_owned(),
+            source: Some("a.j2".to_owned()),
+            content: Sensitive::new("content"),
+            shown: Shown::Text("content".to_owned()),
+            mode: 0o644,
+            owner: Owner::Id(0),
+            group: Owner::Id(0),
+            on_change,
+            path: "fixed/0".to_owned(),
+        }
+    }
+
+    fn instance() -> InstanceDesired {
+        let mut instance: InstanceDesired = serde_json::from_value(json!({
+            "service": "web", "role": null, "container_name": "web", "image": "busybox:1",
+            "pull_policy": "missing", "settings": {}, "networks": {}, "files": [], "reload": {}, "ready": null,
+            "rollout": plain(&crate::model::desired::Rollout::default()), "depends_on": {},
+            "unhealthy": "report", "drift_ignore": [], "hooks": {}, "sensitive": [], "create_hash": "", "input_hash": "",
+        }))
+        .unwrap();
+        instance.files = vec![file("/fixed", OnChange::Replace), file("/live/a", OnChange::Reload)];
+        instance
+    }
+
+    fn sealed(change: impl FnOnce(&mut InstanceDesired)) -> (String, String) {
+        let mut instance = instance();
+        change(&mut instance);
+        seal_instance(&mut instance, b"key");
+        (instance.create_hash, instance.input_hash)
+    }
+
+    #[test]
+    fn create_hash_covers_what_needs_a_replace_and_input_hash_all() {
+        type Change = fn(&mut InstanceDesired);
+        let base = sealed(|_| {});
+        assert!(base.0.starts_with("1:") && base.0.len() == 34, "{}", base.0);
+        // What changes: (create hash, input hash).
+        let cases: [(&str, Change, (bool, bool)); 15] = [
+            ("nothing", |_| {}, (false, false)),
+            ("sealed before", |it| seal_instance(it, b"other"), (false, false)),
+            ("shown", |it| it.files[0].shown = Shown::Opaque(3), (false, false)),
+            ("source", |it| it.files[0].source = None, (false, false)),
+            ("command", |it| it.settings.command = Some(vec!["x".to_owned()]), (true, true)),
+            ("image", |it| it.image = ImageRef::new("busybox:2").unwrap(), (true, true)),
+            ("limit", |it| it.settings.mem_limit = Some(1), (false, true)),
+            ("restart", |it| it.settings.restart = Some(RestartPolicy::No), (false, true)),
+            ("fixed content", |it| it.files[0].content = Sensitive::new("x"), (true, true)),
+            ("fixed mode", |it| it.files[0].mode = 0o600, (true, true)),
+            ("fixed owner", |it| it.files[0].owner = Owner::Name("x".to_owned()), (true, true)),
+            ("live content", |it| it.files[1].content = Sensitive::new("x"), (false, true)),
+            (
+                "mounts",
+                |it| {
+                    let mount = Mount::Managed { path: "live/0".to_owned() };
+                    it.settings.volumes = Some(BTreeMap::from([("/live".to_owned(), mount)]));
+                },
+                (true, true),
+            ),
+            ("reload", |it| it.reload.signal = Some("SIGHUP".to_owned()), (false, true)),
+            ("rollout", |it| it.rollout.max_unavailable = 2, (false, true)),
+        ];
+        for (name, change, expected) in cases {
+            let changed = sealed(change);
+            assert_eq!((changed.0 != base.0, changed.1 != base.1), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn hashes_depend_on_the_key() {
+        let mut other = instance();
+        seal_instance(&mut other, b"another key");
+        assert_ne!(other.create_hash, sealed(|_| {}).0);
+    }
+
+    #[test]
+    fn the_hash_of_version_one_stays_as_it_is() {
+        insta::assert_snapshot!(sealed(|_| {}).0, @"1:951e98091ea399e013566ae4c4602d89");
+    }
 }

@@ -166,3 +166,186 @@ impl Templates {
         format!("{name}{NUMBER}{number}")
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::super::variables::{Layer, Variable};
+    use super::*;
+
+    fn context() -> Context {
+        let layer = |entries: serde_json::Value| -> Layer {
+            entries
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(name, value)| (name.clone(), Variable::new(value.clone())))
+                .collect()
+        };
+        Context::builder()
+            .layer(layer(json!({
+                "port": 80,
+                "region": "one",
+                "url": "http://{{ host.address.api }}:{{ port }}",
+                "database": "mysql://{{ secrets.db }}@{{ region }}",
+                "nested": {"list": ["{{ port }}", "{{ port + 1 }}", true], "text": "{{ region | upper }}"},
+                "copy": "{{ nested }}",
+                "unused": "{{ nope }}",
+                "literal": "{{ '{{ port }}' }}",
+                "secret_length": "{{ secrets.db | length }}",
+            })))
+            .layer(layer(json!({"port": 8080})))
+            .data("host", &json!({"name": "ctl1", "address": {"api": "10.0.0.1"}, "text": "{{ port }}"}))
+            .data("groups", &json!({"control": ["ctl1", "ctl2"]}))
+            .secrets(BTreeMap::from([
+                ("db".to_owned(), Sensitive::new("s3cr3t")),
+                ("number".to_owned(), Sensitive::new("12345")),
+                ("binary".to_owned(), Sensitive::new(vec![0xff, 0x00])),
+            ]))
+            .build()
+    }
+
+    fn templates() -> Templates {
+        Templates::new(|name| match name {
+            "roles/x/part.j2" => Some("part of {{ host.name }} {{ secrets.db }}".to_owned()),
+            "shared.j2" => Some("shared".to_owned()),
+            _ => None,
+        })
+    }
+
+    fn render(source: &str) -> (String, String, bool) {
+        let rendered = templates().render("roles/x/main.j2", source, &context()).unwrap();
+        let shown = match rendered.shown {
+            Shown::Text(text) => text,
+            Shown::Opaque(length) => format!("opaque {length}"),
+        };
+        (String::from_utf8(rendered.real.expose().to_vec()).unwrap(), shown, rendered.uses_secret)
+    }
+
+    fn evaluate(text: &str) -> (serde_json::Value, serde_json::Value, bool) {
+        let evaluated = templates().evaluate("here", text, &context()).unwrap();
+        (evaluated.value, evaluated.shown, evaluated.uses_secret)
+    }
+
+    #[test]
+    fn files_are_rendered_twice() {
+        let cases = [
+            ("port={{ port }}\n", "port=8080\n", "port=8080\n", false),
+            ("{{ url }}", "http://10.0.0.1:8080", "http://10.0.0.1:8080", false),
+            ("{{ host.text }}", "{{ port }}", "{{ port }}", false),
+            ("{{ literal }}", "{{ port }}", "{{ port }}", false),
+            ("{{ host.vars.port }} {{ vars.region }} {{ vars['port'] }}", "8080 one 8080", "8080 one 8080", false),
+            (
+                "{% for h in groups.control %}{{ h }}{% if not loop.last %},{% endif %}{% endfor %}",
+                "ctl1,ctl2",
+                "ctl1,ctl2",
+                false,
+            ),
+            ("{% for key in host | sort %}{{ key }} {% endfor %}", "address name text ", "address name text ", false),
+            ("{{ secrets.db }}", "s3cr3t", "«secret:db»", true),
+            ("{{ secrets['db'] }} {{ secrets.get('db') }}", "s3cr3t s3cr3t", "«secret:db» «secret:db»", true),
+            ("{{ secrets.get('nope', 'x') }}", "x", "x", false),
+            ("{{ secrets.nope | default('x') }}", "x", "x", false),
+            ("{{ database }}", "mysql://s3cr3t@one", "mysql://«secret:db»@one", true),
+            ("{{ vars.database }}", "mysql://s3cr3t@one", "mysql://«secret:db»@one", true),
+            ("{{ secret_length }}", "6", "11", true),
+            ("{{ secrets.db | upper }}", "S3CR3T", "«SECRET:DB»", true),
+            ("{{ secrets.number | int + 1 }}", "12346", "opaque 5", true),
+            ("{% if secrets.db == 's3cr3t' %}yes{% else %}no{% endif %}", "yes", "no", true),
+            ("{{ secrets.binary | b64encode }}", "/wA=", "wqtzZWNyZXQ6YmluYXJ5wrs=", true),
+            ("{% include 'part.j2' %}", "part of ctl1 s3cr3t", "part of ctl1 «secret:db»", true),
+            ("{% include 'shared.j2' %}", "shared", "shared", false),
+            ("{{ secrets }} {{ vars }}", "«secrets» «vars»", "«secrets» «vars»", false),
+            ("no template at all %}", "no template at all %}", "no template at all %}", false),
+            ("{# comment #}\n", "", "", false),
+            ("{% raw %}{{ x }}{% endraw %}", "{{ x }}", "{{ x }}", false),
+            ("{{ none }} {{ true }}", "None True", "None True", false),
+            ("{{ '\n' }}a\r\n\n", "\na\r\n\n", "\na\r\n\n", false),
+        ];
+        for (source, real, shown, uses_secret) in cases {
+            assert_eq!(render(source), (real.to_owned(), shown.to_owned(), uses_secret), "{source}");
+        }
+    }
+
+    #[test]
+    fn binary_secrets_do_not_become_broken_text() {
+        let error = templates().render("x", "{{ secrets.binary }}", &context()).unwrap_err();
+        assert!(error.message.contains("b64encode"), "{error}");
+        assert!(templates().evaluate("x", "{{ secrets.binary }}", &context()).is_err());
+    }
+
+    #[test]
+    fn scalars_keep_their_type() {
+        let cases = [
+            ("plain", json!("plain")),
+            ("{{ port }}", json!(8080)),
+            (" {{ port }} ", json!(8080)),
+            ("{{- port -}}", json!(8080)),
+            ("{{ port }}0", json!("80800")),
+            ("{{ port }}{{ port }}", json!("80808080")),
+            ("{{ '}}{{' }}", json!("}}{{")),
+            ("{{ port > 80 }}", json!(true)),
+            ("{{ none }}", json!(null)),
+            ("{{ 1.5 }}", json!(1.5)),
+            ("{{ nested }}", json!({"list": [8080, 8081, true], "text": "ONE"})),
+            ("{{ copy.list[1] }}", json!(8081)),
+            ("{{ groups.control | map('upper') }}", json!(["CTL1", "CTL2"])),
+            ("{{ {'a': {1: 2}} }}", json!({"a": {"1": 2}})),
+            ("{% if port %}x{% endif %}", json!("x")),
+            ("{{ unused if false else 1 }}", json!(1)),
+        ];
+        for (text, value) in cases {
+            assert_eq!(evaluate(text), (value.clone(), value, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_followed_through_scalars() {
+        let cases = [
+            ("{{ secrets.db }}", json!("s3cr3t"), json!("«secret:db»")),
+            ("x={{ database }}", json!("x=mysql://s3cr3t@one"), json!("x=mysql://«secret:db»@one")),
+            ("{{ secrets.number | int }}", json!(12345), json!("«secret»")),
+            ("{{ [secrets.db | length] }}", json!([6]), json!([11])),
+        ];
+        for (text, value, shown) in cases {
+            assert_eq!(evaluate(text), (value, shown, true), "{text}");
+        }
+        let all = templates().evaluate_all("x", &json!({"a": ["{{ secrets.db }}", 1]}), &context()).unwrap();
+        assert_eq!((all.value, all.shown), (json!({"a": ["s3cr3t", 1]}), json!({"a": ["«secret:db»", 1]})));
+        let printed = format!("{:?} {:?}", templates().evaluate("x", "{{ database }}", &context()).unwrap(), context());
+        assert!(!printed.contains("s3cr3t"), "{printed}");
+    }
+
+    #[test]
+    fn taint_is_remembered_with_the_variable() {
+        let (context, templates) = (context(), templates());
+        for _ in 0..3 {
+            assert!(templates.evaluate("x", "{{ database }}", &context).unwrap().uses_secret);
+            assert!(!templates.evaluate("x", "{{ url }}", &context).unwrap().uses_secret);
+        }
+    }
+
+    #[test]
+    fn sources_of_one_name_are_told_apart() {
+        let (context, templates) = (context(), templates());
+        for text in ["a{{ port }}", "b{{ port }}", "a{{ port }}"] {
+            let rendered = templates.render("same", text, &context).unwrap();
+            assert_eq!(rendered.shown, Shown::Text(text.replace("{{ port }}", "8080")));
+        }
+    }
+
+    #[test]
+    fn deep_chains_end_in_an_error() {
+        let mut layer: Layer =
+            (0..200).map(|n| (format!("v{n}"), Variable::new(format!("{{{{ v{} }}}}", n + 1)))).collect();
+        layer.insert("v200".to_owned(), Variable::new(1));
+        let context = Context::builder().layer(layer).build();
+        assert_eq!(templates().evaluate("x", "{{ v180 }}", &context).unwrap().value, json!(1));
+        let error = templates().evaluate("x", "{{ v0 }}", &context).unwrap_err();
+        assert!(error.message.contains("levels deep"), "{error}");
+    }
+}
