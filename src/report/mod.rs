@@ -1,7 +1,9 @@
 //! What people and programs read: pure text and JSON.
 
+pub mod diff_view;
 pub mod event;
 pub mod metrics;
+pub mod redact;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod status;
