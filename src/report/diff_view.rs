@@ -171,7 +171,38 @@ mod tests {
         ];
         let text: String = file_diffs(&old, &new).into_iter().map(|diff| diff.text).collect();
         assert!(!text.contains("hunter"));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        --- a/etc/a.conf
+        +++ b/etc/a.conf
+        @@ -1,4 +1,4 @@
+         one
+        -two
+        +2
+         three
+         password=«secret:db»
+        --- /dev/null
+        +++ b/etc/empty
+        empty
+        --- a/etc/gone
+        +++ /dev/null
+        @@ -1 +0,0 @@
+        -x
+        --- a/etc/key
+        +++ b/etc/key
+        binary or secret, 7 -> 8 bytes
+        --- /dev/null
+        +++ b/etc/new
+        @@ -0,0 +1 @@
+        +no newline\u{1b}[31m
+        \ No newline at end of file
+        --- a/etc/rotated
+        +++ b/etc/rotated
+        only secrets in it change
+        --- a/etc/same
+        +++ b/etc/same
+        mode 0644 -> 0600
+        owner 0 -> app
+        ");
     }
 
     #[test]
