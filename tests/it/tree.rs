@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Longest file in `src/`: what is longer has more than one subject.
+const MOST_LINES: usize = 600;
+
 /// The top of the tree.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -43,6 +46,18 @@ pub fn shown(path: &Path) -> String {
 #[track_caller]
 pub fn none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long: Vec<String> = files("src", &[".rs"])
+        .iter()
+        .filter_map(|path| {
+            let lines = read(path).lines().count();
+            (lines > MOST_LINES).then(|| format!("{}: {lines} lines, {MOST_LINES} is the limit", shown(path)))
+        })
+        .collect();
+    none("files with more than one subject", &long);
 }
 
 #[test]
