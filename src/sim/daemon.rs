@@ -199,6 +199,9 @@ impl HostState {
             frozen_at: None,
             stopping: false,
         });
+        for network in container.networks.keys().cloned().collect::<Vec<_>>() {
+            container.alias_host_name(&network);
+        }
         container.status = Status::Running;
         container.error.clear();
         container.exit_code = 0;

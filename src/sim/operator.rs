@@ -93,7 +93,8 @@ impl SimHost {
             }
             Deed::Disconnect(network, name) => {
                 let id = state.find(name)?;
-                state.disconnect(network, &id)
+                state.disconnect(network, &id);
+                Ok(())
             }
             Deed::Tamper(key, path, tampering) => {
                 let there = state.files.tamper(key, path, tampering.clone());

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the world that the program meets")]
 
 mod architecture;
+mod differential;
 mod house;
 mod support;
 mod tree;

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::settings::{anonymous_targets, effective, update};
+use super::settings::{anonymous_targets, effective, is_possible, update};
+use crate::model::network::Attachment;
 use crate::model::settings::{ContainerSettings, Mount};
 use crate::observe::observed::{ContainerDetail, ContainerState, ContainerSummary, ObservedContainer, Status};
 use crate::port::engine::{Answer, CreateContainer, EngineError};
@@ -55,7 +56,7 @@ impl HostState {
             },
             detail: Some(ContainerDetail {
                 settings,
-                networks: container.networks.clone(),
+                networks: attachments(container),
                 addresses: if container.is_alive() { container.addresses.clone() } else { BTreeMap::new() },
                 anonymous_volumes: container.anonymous_volumes.clone(),
                 managed_hash,
@@ -99,6 +100,7 @@ impl HostState {
                 other.id
             )));
         }
+        is_possible(&request.settings)?;
         let image_id = self
             .image_id(&request.image_id)
             .ok_or_else(|| EngineError::NotFound(format!("No such image: {}", request.image_id)))?;
@@ -118,12 +120,10 @@ impl HostState {
                 _ => {}
             }
         }
-        for network in request.networks.keys() {
-            if !self.networks.contains_key(network) {
-                return Err(EngineError::NotFound(format!("network {network} not found")));
-            }
-        }
         let mut settings = effective(&request.settings, &image.defaults, &request.networks);
+        if settings.network_mode.as_deref() == Some("host") {
+            settings.hostname.get_or_insert_with(|| self.name.clone());
+        }
         let mut labels = image.defaults.labels.clone();
         labels.extend(request.settings.labels.clone().unwrap_or_default());
         labels.extend(request.labels.clone());
@@ -160,9 +160,13 @@ impl HostState {
             started_by_stranger: false,
         };
         let networks: Vec<_> = request.networks.iter().take(if half { 1 } else { usize::MAX }).collect();
-        for (network, attachment) in networks {
+        // Networks that do not exist are found at the start only.
+        for (number, (network, attachment)) in networks.into_iter().enumerate() {
             container.networks.insert(network.clone(), attachment.clone());
             container.addresses.insert(network.clone(), self.new_address(attachment));
+            if number > 0 && self.networks.contains_key(network) {
+                container.alias_host_name(network);
+            }
         }
         if request.networks.is_empty() {
             self.attach_default(&mut container);
@@ -283,12 +287,8 @@ impl HostState {
     pub(in crate::sim) fn unpause(&mut self, id: &str) -> Answer<()> {
         let now = self.now;
         let Some(container) = self.containers.get_mut(id) else { return Err(gone(id)) };
-        let Some(process) = container.process.as_mut() else {
-            return Err(EngineError::Conflict(format!("Container {id} is not running")));
-        };
-        let Some(since) = process.frozen_at.take() else {
-            return Err(EngineError::Conflict(format!("Container {id} is not paused")));
-        };
+        let Some(process) = container.process.as_mut() else { return Ok(()) };
+        let Some(since) = process.frozen_at.take() else { return Ok(()) };
         let lost = now - since;
         if let Some((at, _)) = process.ends.as_mut() {
             *at += lost;
@@ -344,6 +344,14 @@ impl HostState {
         self.emit_container("update", id);
         Ok(())
     }
+}
+
+/// Without the one that the network mode brings by itself.
+fn attachments(container: &SimContainer) -> BTreeMap<String, Attachment> {
+    let mode = container.settings.network_mode.as_deref().unwrap_or("bridge");
+    let is_own = |name: &str| name == mode && matches!(mode, "bridge" | "host" | "none");
+    let all = container.networks.iter().filter(|(name, _)| !is_own(name));
+    all.map(|(name, attachment)| (name.clone(), attachment.clone())).collect()
 }
 
 pub(super) fn gone(id: &str) -> EngineError {

@@ -331,9 +331,11 @@ impl Engine for SimEngine {
 
     async fn disconnect_network(&self, network: &str, id: &str) -> Answer<()> {
         self.change("disconnect", &format!("{network} {}", self.name(id)), |state, _| {
-            let id = state.find(id)?;
-            state.watch_touch("disconnect", &id);
-            state.disconnect(network, &id)
+            if let Ok(id) = state.find(id) {
+                state.watch_touch("disconnect", &id);
+                state.disconnect(network, &id);
+            }
+            Ok(())
         })
         .await
     }

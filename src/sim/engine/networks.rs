@@ -47,35 +47,51 @@ impl HostState {
     }
 
     pub(in crate::sim) fn connect(&mut self, network: &str, id: &str, attachment: &Attachment) -> Answer<()> {
-        let network_id = self.network_id(network)?;
         let address = self.new_address(attachment);
+        let known = self.network_id(network);
         let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
         let mode = container.settings.network_mode.as_deref().unwrap_or_default();
-        if mode == "host" || mode == "none" || mode.starts_with("container:") || network == "host" {
+        let is_closed = mode == "host" || mode.starts_with("container:") || (mode == "none" && container.is_alive());
+        if (is_closed || network == "host") && (container.is_alive() || known.is_ok()) {
             return Err(EngineError::Refused(
                 "container cannot be connected to another network with its network mode".to_owned(),
             ));
         }
-        if container.is_alive() && container.networks.contains_key(network) {
-            return Err(EngineError::Refused(format!(
-                "endpoint with name {} already exists in network {network}",
-                container.name
-            )));
+        if container.is_alive() {
+            known.clone()?;
+            if container.networks.contains_key(network) {
+                return Err(EngineError::Refused(format!(
+                    "endpoint with name {} already exists in network {network}",
+                    container.name
+                )));
+            }
         }
-        container.networks.insert(network.to_owned(), attachment.clone());
-        container.addresses.insert(network.to_owned(), address);
-        self.emit_network("connect", &network_id, network, Some(id));
+        // To a container that does not run, dockerd writes down whatever it is told;
+        // what it has already stays as it is.
+        if !container.networks.contains_key(network) {
+            container.networks.insert(network.to_owned(), attachment.clone());
+            container.addresses.insert(network.to_owned(), address);
+            if known.is_ok() {
+                container.alias_host_name(network);
+            }
+        }
+        if container.is_alive()
+            && let Ok(network_id) = known
+        {
+            self.emit_network("connect", &network_id, network, Some(id));
+        }
         Ok(())
     }
 
-    pub(in crate::sim) fn disconnect(&mut self, network: &str, id: &str) -> Answer<()> {
-        let network_id = self.network_id(network)?;
-        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+    pub(in crate::sim) fn disconnect(&mut self, network: &str, id: &str) {
+        let known = self.network_id(network);
+        let Some(container) = self.containers.get_mut(id) else { return };
         if container.networks.remove(network).is_some() {
             container.addresses.remove(network);
-            self.emit_network("disconnect", &network_id, network, Some(id));
+            if let Ok(network_id) = known {
+                self.emit_network("disconnect", &network_id, network, Some(id));
+            }
         }
-        Ok(())
     }
 
     fn network_id(&self, network: &str) -> Answer<String> {
@@ -116,5 +132,19 @@ impl HostState {
             container: container.map(ToOwned::to_owned),
             ..EngineEvent::default()
         });
+    }
+}
+
+impl SimContainer {
+    /// Others on the network find a container by the host name that it was given.
+    pub(in crate::sim) fn alias_host_name(&mut self, network: &str) {
+        let Some(name) = self.settings.hostname.clone() else { return };
+        if let Some(attachment) = self.networks.get_mut(network)
+            && !matches!(network, "bridge" | "host" | "none")
+            && !attachment.aliases.contains(&name)
+        {
+            attachment.aliases.push(name);
+            attachment.aliases.sort();
+        }
     }
 }

@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::image::ImageDefaults;
 use crate::model::network::Attachment;
-use crate::model::settings::{ContainerSettings, Healthcheck, Logging, Mount, RestartPolicy};
+use crate::model::settings::{ContainerSettings, Healthcheck, Mount, RestartPolicy};
 use crate::port::engine::{Answer, EngineError};
+
+/// What a container needs at least.
+const SMALLEST_MEMORY: i64 = 6 << 20;
 
 /// Settings as an inspect call shows them.
 pub(super) fn effective(
@@ -29,14 +32,11 @@ pub(super) fn effective(
     }
     settings.healthcheck = health(settings.healthcheck.take(), image.healthcheck.as_ref());
     let published = settings.ports.iter().flatten().map(|port| format!("{}/{}", port.target, port.protocol));
-    let exposed: Vec<String> = image.expose.iter().cloned().chain(published).collect();
-    settings.expose.get_or_insert_default().extend(exposed);
+    settings.expose.get_or_insert_default().extend(image.expose.iter().cloned());
+    let published: BTreeSet<String> = published.collect();
+    settings.expose.get_or_insert_default().retain(|port| !published.contains(port));
     settings.restart.get_or_insert(RestartPolicy::No);
-    settings.privileged.get_or_insert(false);
-    settings.read_only.get_or_insert(false);
-    settings.tty.get_or_insert(false);
-    settings.stdin_open.get_or_insert(false);
-    let mode = networks.keys().next().cloned().unwrap_or_else(|| "default".to_owned());
+    let mode = networks.keys().next().cloned().unwrap_or_else(|| "bridge".to_owned());
     settings.network_mode.get_or_insert(mode);
     let logging = settings.logging.get_or_insert_default();
     if logging.driver.is_empty() {
@@ -64,11 +64,37 @@ fn neutral(settings: &mut ContainerSettings) {
         &mut settings.mem_limit,
         &mut settings.mem_reservation,
         &mut settings.memswap_limit,
+        &mut settings.pids_limit,
         &mut settings.oom_score_adj,
     ] {
         number.get_or_insert(0);
     }
-    settings.cpuset.get_or_insert_default();
+    for flag in [
+        &mut settings.privileged,
+        &mut settings.read_only,
+        &mut settings.tty,
+        &mut settings.stdin_open,
+        &mut settings.oom_kill_disable,
+    ] {
+        flag.get_or_insert(false);
+    }
+    for text in [
+        &mut settings.cpuset,
+        &mut settings.domainname,
+        &mut settings.pid,
+        &mut settings.uts,
+        &mut settings.userns_mode,
+        &mut settings.cgroup_parent,
+    ] {
+        text.get_or_insert_default();
+    }
+    settings.ipc.get_or_insert_with(|| "private".to_owned());
+    settings.cgroup.get_or_insert_with(|| "private".to_owned());
+    settings.runtime.get_or_insert_with(|| "runc".to_owned());
+    settings.shm_size.get_or_insert(64 << 20);
+    for list in [&mut settings.dns, &mut settings.dns_opt, &mut settings.dns_search] {
+        list.get_or_insert_default();
+    }
     for set in [
         &mut settings.cap_add,
         &mut settings.cap_drop,
@@ -77,14 +103,17 @@ fn neutral(settings: &mut ContainerSettings) {
         &mut settings.devices,
         &mut settings.device_cgroup_rules,
         &mut settings.extra_hosts,
+        &mut settings.volumes_from,
     ] {
         set.get_or_insert_with(BTreeSet::new);
     }
+    settings.gpus.get_or_insert_default();
+    settings.blkio_config.get_or_insert_default();
     settings.ports.get_or_insert_default();
     settings.volumes.get_or_insert_default();
     settings.ulimits.get_or_insert_default();
     settings.sysctls.get_or_insert_default();
-    let _: &mut Logging = settings.logging.get_or_insert_default();
+    settings.storage_opt.get_or_insert_default();
 }
 
 fn merged(of_image: &BTreeMap<String, String>, own: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
@@ -118,16 +147,28 @@ pub(super) fn anonymous_targets(settings: &ContainerSettings, of_image: &[String
 
 /// Changes limits of a live container as dockerd does.
 pub(super) fn update(settings: &mut ContainerSettings, change: &ContainerSettings) -> Answer<()> {
-    let swap = settings.memswap_limit.unwrap_or(0);
-    if let Some(memory) = change.mem_limit
-        && memory > swap
-        && swap != -1
+    let mut change = change.clone();
+    // Where memory and swap together are the engine's own choice, they move with the memory.
+    let (memory, swap) = (settings.mem_limit.unwrap_or(0), settings.memswap_limit.unwrap_or(0));
+    if let (Some(new), None, true) = (change.mem_limit, change.memswap_limit, swap == memory * 2) {
+        change.memswap_limit = Some(new * 2);
+    }
+    is_possible(&change)?;
+    let conflict = |text: &str| Err(EngineError::Conflict(text.to_owned()));
+    let is_set = |number: Option<i64>| number.unwrap_or(0) > 0;
+    if is_set(change.cpus) && (is_set(settings.cpu_period) || is_set(settings.cpu_quota)) {
+        return conflict("Nano CPUs cannot be updated as CPU Period or Quota has already been set");
+    }
+    if is_set(settings.cpus) && (is_set(change.cpu_period) || is_set(change.cpu_quota)) {
+        return conflict("CPU Period or Quota cannot be updated as NanoCPUs has already been set");
+    }
+    if let Some(new) = change.mem_limit
+        && new > swap
         && change.memswap_limit.is_none()
     {
-        return Err(EngineError::Conflict(
-            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
-                .to_owned(),
-        ));
+        return conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        );
     }
     macro_rules! take {
         ($($field:ident),*) => { $( if change.$field.is_some() { settings.$field.clone_from(&change.$field); } )* };
@@ -147,5 +188,28 @@ pub(super) fn update(settings: &mut ContainerSettings, change: &ContainerSetting
         blkio_config,
         restart
     );
+    Ok(())
+}
+
+/// Limits that dockerd refuses at creation and at a change.
+pub(super) fn is_possible(limits: &ContainerSettings) -> Answer<()> {
+    let refused = |text: &str| Err(EngineError::Refused(text.to_owned()));
+    let memory = limits.mem_limit.unwrap_or(0);
+    let swap = limits.memswap_limit.unwrap_or(0);
+    if memory != 0 && memory < SMALLEST_MEMORY {
+        return refused("Minimum memory limit allowed is 6MB");
+    }
+    if memory > 0 && swap > 0 && swap < memory {
+        return refused("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    if memory == 0 && swap > 0 {
+        return refused("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
+    if memory > 0 && limits.mem_reservation.is_some_and(|reserved| reserved > memory) {
+        return refused("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if limits.cpus.unwrap_or(0) > 0 && (limits.cpu_period.unwrap_or(0) > 0 || limits.cpu_quota.unwrap_or(0) > 0) {
+        return refused("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+    }
     Ok(())
 }
