@@ -1,1 +1,24 @@
-//! Text becomes a tree of nodes with spans, and that a site; all errors of a file at once.
+//! Text becomes a typed site.
+//!
+//! In: the bytes of the site's files. Out: a tree of nodes that know where they were written ([`node`]), checked against
+//! the tables of the format ([`keys`]), and typed values; or everything that is wrong with it at once ([`diagnostic`]).
+
+pub mod container;
+pub mod diagnostic;
+pub mod keys;
+pub mod leaves;
+pub mod load;
+pub mod mounts;
+pub mod node;
+pub mod ports;
+pub mod read;
+pub mod scalars;
+pub mod schema;
+pub mod service;
+pub mod shape;
+pub mod site;
+pub mod source;
+pub mod starter;
+pub mod suggest;
+pub mod volume_mount;
+pub mod yaml;

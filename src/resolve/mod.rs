@@ -1,1 +1,20 @@
-//! Site, variables and host become what each host should have.
+//! A site becomes what one host should have.
+//!
+//! In: the parsed site, the host, variables, and the files that it names. Out: [`crate::model::desired::HostDesired`],
+//! or everything that is wrong with it. Pure but for the reading of files through [`crate::port::site_files::SiteFiles`].
+
+pub mod check;
+pub mod compile;
+pub mod expand;
+pub mod explain;
+pub mod files;
+pub mod hosts;
+pub mod instance;
+pub mod networks;
+pub mod reader;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+pub mod tree;
+pub mod variables;

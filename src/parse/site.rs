@@ -1,0 +1,445 @@
+//! The parts of a site that are the same for every host, typed; services and jobs stay trees until a host is chosen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use indexmap::IndexMap;
+
+use crate::model::desired::{HealMode, SyncMode, SyncPolicy};
+use crate::model::names::{HostName, JobName, ServiceName, SiteName};
+
+use super::diagnostic::Diagnostic;
+use super::leaves;
+use super::node::{Mapping, Node, Value};
+use super::read::{At, Reader};
+use super::source::Place;
+
+/// A site.
+#[derive(Debug)]
+pub struct Site {
+    /// Its name.
+    pub name: SiteName,
+    /// Hosts in the order of the file.
+    pub hosts: IndexMap<HostName, Host>,
+    /// Groups in the order of the file; those that only hosts name are not here.
+    pub groups: IndexMap<String, Group>,
+    /// Variables for all hosts.
+    pub vars: Option<Node>,
+    /// `defaults.container`.
+    pub defaults: Option<Node>,
+    /// Services as written.
+    pub services: IndexMap<ServiceName, Written>,
+    /// Jobs as written.
+    pub jobs: IndexMap<JobName, Written>,
+    /// The other sections, as written: they may hold expressions.
+    pub spec: Node,
+    /// What may happen without a person.
+    pub sync: SyncPolicy,
+    /// Networks of addresses.
+    pub address_networks: BTreeMap<String, (IpAddr, u8)>,
+}
+
+/// A service or job as written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Where its name is.
+    pub key_place: Place,
+    /// What it says.
+    pub node: Node,
+}
+
+/// A host.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Where its name is.
+    pub place: Place,
+    /// How its engine is reached.
+    pub connection: Connection,
+    /// Groups that it names itself.
+    pub groups: Vec<At<String>>,
+    /// Its variables.
+    pub vars: Option<Node>,
+    /// How others know it.
+    pub address: Option<String>,
+    /// Its address in each network of addresses.
+    pub addresses: BTreeMap<String, IpAddr>,
+}
+
+/// A named set of hosts.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Where its name is.
+    pub place: Place,
+    /// Hosts that it names.
+    pub hosts: Vec<At<String>>,
+    /// Groups inside it.
+    pub groups: Vec<At<String>>,
+    /// Variables of its hosts.
+    pub vars: Option<Node>,
+}
+
+/// How an engine is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// This machine's, as the environment names it.
+    Local,
+    /// By its address.
+    Docker {
+        /// `unix:///PATH` or `tcp://HOST:PORT`.
+        host: String,
+        /// Certificates, as paths relative to the site.
+        tls: Option<TlsPaths>,
+    },
+    /// Over SSH, with the place that says so.
+    Ssh(Place),
+}
+
+/// Certificates for an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPaths {
+    /// The authority's.
+    pub ca: String,
+    /// Ours.
+    pub cert: String,
+    /// Our key.
+    pub key: String,
+}
+
+/// The group of all hosts.
+pub const ALL: &str = "all";
+
+/// Reads a document whose shape has been checked. None where its envelope is missing.
+pub fn read_site(root: &Node, r: &mut Reader) -> Option<Site> {
+    let metadata = root.get("metadata");
+    let name = metadata.and_then(|metadata| {
+        r.scalar(metadata, "name", |s| SiteName::new(s.text.as_str()).map_err(|why| format!("`{}`: {why}", s.text)))
+    });
+    // A missing or wrong name has been reported; the rest is still looked at.
+    let name = name.or_else(|| SiteName::new("unnamed").ok())?;
+    let spec = root.get("spec").cloned().unwrap_or_else(|| Node::empty_mapping(root.place, root.layer));
+    let default_connection =
+        spec.get("defaults").and_then(|defaults| defaults.get("connection")).map(|c| read_connection(c, r));
+    let hosts = read_hosts(&spec, default_connection.as_ref(), r);
+    let groups = read_groups(&spec, &hosts, r);
+    let networks = spec.get("networks");
+    let address_networks = networks.into_iter().flat_map(Node::entries).filter_map(|(name, entry)| {
+        let cidr = r.scalar(&entry.value, "cidr", |s| leaves::cidr(&s.text))?;
+        for (key, other) in entry.value.entries().filter(|(key, _)| *key != "cidr") {
+            let message =
+                format!("`{key}` is for networks of the engine, and `cidr` makes this one a network of addresses");
+            r.error(
+                Diagnostic::error("V002", other.key_place, message).help("a subnet of the engine goes under `ipam`"),
+            );
+        }
+        Some((name.to_owned(), cidr))
+    });
+    let address_networks: BTreeMap<String, (IpAddr, u8)> = address_networks.collect();
+    let mut hosts = hosts;
+    for (key, host) in &mut hosts {
+        check_addresses(key, host, &address_networks, &spec, r);
+    }
+    let services = read_named(&spec, "services", |name| ServiceName::new(name), r);
+    let jobs = read_named(&spec, "jobs", |name| JobName::new(name), r);
+    Some(Site {
+        name,
+        groups,
+        vars: spec.get("vars").cloned(),
+        defaults: spec.get("defaults").and_then(|defaults| defaults.get("container")).cloned(),
+        services,
+        jobs,
+        sync: spec.get("sync").map_or_else(SyncPolicy::default, |sync| read_sync(sync, r)),
+        address_networks,
+        spec,
+        hosts,
+    })
+}
+
+fn read_named<T: std::hash::Hash + Eq>(
+    spec: &Node,
+    section: &str,
+    name: impl Fn(&str) -> Result<T, crate::model::names::NameError>,
+    r: &mut Reader,
+) -> IndexMap<T, Written> {
+    let mut all = IndexMap::new();
+    for (key, entry) in spec.get(section).into_iter().flat_map(Node::entries) {
+        match name(key) {
+            Ok(name) => {
+                let written = Written { key_place: entry.key_place, node: entry.value.clone() };
+                all.insert(name, written);
+            }
+            Err(why) => r.error(Diagnostic::error("N001", entry.key_place, format!("`{key}`: {why}"))),
+        }
+    }
+    all
+}
+
+fn read_hosts(spec: &Node, default_connection: Option<&Connection>, r: &mut Reader) -> IndexMap<HostName, Host> {
+    let mut hosts: IndexMap<HostName, Host> = IndexMap::new();
+    for (key, entry) in spec.get("hosts").into_iter().flat_map(Node::entries) {
+        let names = match expand_range(key) {
+            Ok(names) => names,
+            Err(why) => {
+                r.error(Diagnostic::error("N001", entry.key_place, why));
+                continue;
+            }
+        };
+        let count = names.len();
+        for (index, name) in names.into_iter().enumerate() {
+            let name = match HostName::new(name.as_str()) {
+                Ok(name) => name,
+                Err(why) => {
+                    r.error(Diagnostic::error("N001", entry.key_place, format!("`{name}`: {why}")));
+                    continue;
+                }
+            };
+            let mut node = entry.value.clone();
+            if count > 1 || key.contains('[') {
+                expand_in(&mut node, index, count, r);
+            }
+            let host = Host {
+                place: entry.key_place,
+                connection: node
+                    .get("connection")
+                    .map(|connection| read_connection(connection, r))
+                    .or_else(|| default_connection.cloned())
+                    .unwrap_or(Connection::Local),
+                groups: r.texts_at(&node, "groups"),
+                vars: node.get("vars").cloned(),
+                address: r.text(&node, "address"),
+                addresses: read_addresses(&node, r),
+            };
+            if name.as_str() == ALL {
+                r.error(Diagnostic::error(
+                    "N001",
+                    entry.key_place,
+                    "`all` stands for all hosts, and none can be called so",
+                ));
+            }
+            if let Some(first) = hosts.get(&name) {
+                let error = Diagnostic::error("R003", entry.key_place, format!("the host `{name}` is declared twice"));
+                r.error(error.also(first.place, "here first"));
+                continue;
+            }
+            hosts.insert(name, host);
+        }
+    }
+    hosts
+}
+
+fn read_addresses(node: &Node, r: &mut Reader) -> BTreeMap<String, IpAddr> {
+    let mut addresses = BTreeMap::new();
+    for (network, entry) in node.get("addresses").into_iter().flat_map(Node::entries) {
+        let read = |s: &super::node::Scalar| {
+            s.text.parse().map_err(|_| format!("`{}` is no address such as `10.0.0.11`", s.text))
+        };
+        if let Some(address) = r.leaf(&entry.value, read) {
+            addresses.insert(network.to_owned(), address);
+        }
+    }
+    addresses
+}
+
+/// Each address must lie in its network; the host's own address counts for a network in which it lies.
+fn check_addresses(
+    name: &HostName,
+    host: &mut Host,
+    networks: &BTreeMap<String, (IpAddr, u8)>,
+    spec: &Node,
+    r: &mut Reader,
+) {
+    for (network, address) in &host.addresses {
+        let node = spec.get("hosts").and_then(|hosts| {
+            let entry = hosts.entries().find(|(_, entry)| entry.key_place == host.place)?;
+            entry.1.value.get("addresses")?.as_mapping()?.get(network).cloned()
+        });
+        let place = node.as_ref().map_or(host.place, |entry| entry.key_place);
+        match networks.get(network) {
+            None => r.error(
+                Diagnostic::error("R001", place, format!("`{network}` is no network of addresses"))
+                    .maybe_help(super::suggest::did_you_mean(network, networks.keys().map(String::as_str)))
+                    .help("declare it under `spec.networks` with a `cidr`"),
+            ),
+            Some(cidr) if !leaves::is_within(*address, *cidr) => {
+                let message = format!("`{address}` of `{name}` does not lie in `{network}`, {}/{}", cidr.0, cidr.1);
+                r.error(Diagnostic::error("V002", place, message));
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(own) = host.address.as_deref().and_then(|address| address.parse().ok()) else { return };
+    for (network, cidr) in networks {
+        if leaves::is_within(own, *cidr) {
+            host.addresses.entry(network.clone()).or_insert(own);
+        }
+    }
+}
+
+fn read_connection(node: &Node, r: &mut Reader) -> Connection {
+    let given: Vec<(&str, &super::node::Entry)> = node.entries().filter(|(key, _)| !key.starts_with("x-")).collect();
+    match given.as_slice() {
+        [("docker", entry)] => {
+            let docker = &entry.value;
+            let host = r.text(docker, "host").unwrap_or_default();
+            let tls = docker.get("tls").map(|tls| TlsPaths {
+                ca: r.text(tls, "ca").unwrap_or_default(),
+                cert: r.text(tls, "cert").unwrap_or_default(),
+                key: r.text(tls, "key").unwrap_or_default(),
+            });
+            if let (Some(tls), true) = (docker.get("tls"), host.starts_with("unix:")) {
+                r.error(Diagnostic::error(
+                    "V002",
+                    tls.place,
+                    "`tls` is for `tcp://`; a unix socket is kept by its permissions",
+                ));
+            }
+            Connection::Docker { host, tls }
+        }
+        [("ssh", entry)] => Connection::Ssh(entry.key_place),
+        [_] | [] => Connection::Local,
+        [_, second, ..] => {
+            let message = "a connection is one of `local`, `docker`, `ssh`";
+            r.error(Diagnostic::error("V002", second.1.key_place, message));
+            Connection::Local
+        }
+    }
+}
+
+fn read_groups(spec: &Node, hosts: &IndexMap<HostName, Host>, r: &mut Reader) -> IndexMap<String, Group> {
+    let mut groups = IndexMap::new();
+    for (key, entry) in spec.get("groups").into_iter().flat_map(Node::entries) {
+        if let Err(why) = ServiceName::new(key) {
+            r.error(Diagnostic::error("N001", entry.key_place, format!("`{key}`: {why}")));
+            continue;
+        }
+        let taken = hosts.get(key).map(|host| host.place);
+        if let Some(place) = taken {
+            let message = format!(
+                "`{key}` is a host already; with a group of the same name, `hosts: [{key}]` would be ambiguous"
+            );
+            r.error(Diagnostic::error("R003", entry.key_place, message).also(place, "the host"));
+        }
+        let group = Group {
+            place: entry.key_place,
+            hosts: r.texts_at(&entry.value, "hosts"),
+            groups: r.texts_at(&entry.value, "groups"),
+            vars: entry.value.get("vars").cloned(),
+        };
+        groups.insert(key.to_owned(), group);
+    }
+    for (name, host) in hosts {
+        for group in &host.groups {
+            if hosts.contains_key(group.value.as_str()) {
+                let message = format!("`{}`, a group of `{name}`, is the name of a host", group.value);
+                r.error(Diagnostic::error("R003", group.place, message));
+            }
+        }
+    }
+    groups
+}
+
+fn read_sync(node: &Node, r: &mut Reader) -> SyncPolicy {
+    let default = SyncPolicy::default();
+    let removals = node.get("removals");
+    SyncPolicy {
+        edits: if r.text(node, "edits").as_deref() == Some("approve") { SyncMode::Approve } else { SyncMode::Auto },
+        heal: if r.text(node, "heal").as_deref() == Some("report") { HealMode::Report } else { HealMode::Auto },
+        max_removals: removals
+            .and_then(|node| r.integer(node, "max"))
+            .and_then(|max| usize::try_from(max).ok())
+            .unwrap_or(default.max_removals),
+        max_removal_percent: removals
+            .and_then(|node| r.integer(node, "max_percent"))
+            .and_then(|percent| u8::try_from(percent).ok())
+            .unwrap_or(default.max_removal_percent),
+        protect_volumes: removals
+            .and_then(|node| r.boolean(node, "protect_volumes"))
+            .unwrap_or(default.protect_volumes),
+    }
+}
+
+/// More hosts than this in one range is a slip.
+const MAX_RANGE: usize = 10_000;
+
+/// `ctl[1:3]` is ctl1, ctl2, ctl3; `n[01:10]` keeps its zeros.
+pub fn expand_range(text: &str) -> Result<Vec<String>, String> {
+    let Some((before, inside, after)) = find_range(text) else { return Ok(vec![text.to_owned()]) };
+    let numbers = range_numbers(inside).ok_or_else(|| {
+        format!("the range `[{inside}]` in `{text}` is none of at most {MAX_RANGE} hosts, written as `[1:3]`")
+    })?;
+    if find_range(after).is_some() {
+        return Err(format!("`{text}` has two ranges, and one is possible"));
+    }
+    Ok(numbers.into_iter().map(|number| format!("{before}{number}{after}")).collect())
+}
+
+fn find_range(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    while let Some(open) = text.get(from..)?.find('[').map(|at| at + from) {
+        let close = text.get(open..)?.find(']')? + open;
+        let inside = text.get(open + 1..close)?;
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if inside.split_once(':').is_some_and(|(first, last)| digits(first) && digits(last)) {
+            return Some((&text[..open], inside, &text[close + 1..]));
+        }
+        from = close + 1;
+    }
+    None
+}
+
+fn range_numbers(inside: &str) -> Option<Vec<String>> {
+    let (first, last) = inside.split_once(':')?;
+    let width = if first.starts_with('0') { first.len() } else { 0 };
+    let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+    if last < first || last - first >= MAX_RANGE {
+        return None;
+    }
+    Some((first..=last).map(|number| format!("{number:0width$}")).collect())
+}
+
+/// Ranges inside a host's own values go along with the range of its name.
+fn expand_in(node: &mut Node, index: usize, count: usize, r: &mut Reader) {
+    match &mut node.value {
+        Value::Sequence(items) => items.iter_mut().for_each(|item| expand_in(item, index, count, r)),
+        Value::Mapping(mapping) => expand_mapping(mapping, index, count, r),
+        Value::Scalar(scalar) => {
+            if find_range(&scalar.text).is_none() {
+                return;
+            }
+            match expand_range(&scalar.text) {
+                Ok(texts) if texts.len() == count => {
+                    if let Some(text) = texts.into_iter().nth(index) {
+                        scalar.text = text;
+                    }
+                }
+                Ok(texts) => {
+                    let message = format!("`{}` has {} values for {count} hosts", scalar.text, texts.len());
+                    r.error(Diagnostic::error("V002", node.place, message));
+                }
+                Err(why) => r.error(Diagnostic::error("V002", node.place, why)),
+            }
+        }
+    }
+}
+
+fn expand_mapping(mapping: &mut Mapping, index: usize, count: usize, r: &mut Reader) {
+    for entry in mapping.values_mut() {
+        expand_in(&mut entry.value, index, count, r);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::expand_range;
+
+    #[test]
+    fn ranges_of_hosts() {
+        assert_eq!(expand_range("ctl[1:3]").unwrap(), ["ctl1", "ctl2", "ctl3"]);
+        assert_eq!(expand_range("n[08:10].example").unwrap(), ["n08.example", "n09.example", "n10.example"]);
+        assert_eq!(expand_range("plain").unwrap(), ["plain"]);
+        assert_eq!(expand_range("fd00::[::1]").unwrap(), ["fd00::[::1]"]);
+        assert!(expand_range("n[3:1]").is_err());
+        assert!(expand_range("n[1:99999999]").is_err());
+        assert!(expand_range("n[1:2]m[1:2]").is_err());
+    }
+}

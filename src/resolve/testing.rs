@@ -1,0 +1,74 @@
+//! A site's files in memory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::parse::diagnostic::Diagnostics;
+use crate::port::site_files::{Kind, ReadError, SiteFiles};
+
+use super::compile::{CompileRequest, Compiled, compile};
+
+/// Files by path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memory(pub(crate) BTreeMap<PathBuf, Vec<u8>>);
+
+impl Memory {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        Self(files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect())
+    }
+}
+
+impl SiteFiles for Memory {
+    fn kind(&self, path: &Path) -> Result<Kind, ReadError> {
+        if self.0.contains_key(path) {
+            Ok(Kind::File)
+        } else if self.0.keys().any(|other| other.starts_with(path)) {
+            Ok(Kind::Directory)
+        } else {
+            Err(ReadError::Missing)
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        self.0.get(path).cloned().ok_or(ReadError::Missing)
+    }
+
+    fn mode(&self, _path: &Path) -> Result<u32, ReadError> {
+        Ok(0o600)
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<PathBuf>, ReadError> {
+        Ok(self.0.keys().filter(|other| other.parent() == Some(path)).cloned().collect())
+    }
+}
+
+pub(crate) fn request(paths: &[&str]) -> CompileRequest {
+    CompileRequest {
+        paths: paths.iter().map(PathBuf::from).collect(),
+        hostname: "here".to_owned(),
+        environment: BTreeMap::from([("PWD".to_owned(), "/srv".to_owned())]),
+        site_key: b"key".to_vec(),
+        ..CompileRequest::default()
+    }
+}
+
+/// Compiles one text as `site.yaml`, with other files beside it.
+pub(crate) fn site(text: &str, beside: &[(&str, &str)]) -> Result<Compiled, Diagnostics> {
+    let mut files = Memory::new(beside);
+    files.0.insert(PathBuf::from("site.yaml"), text.as_bytes().to_vec());
+    compile(&request(&["site.yaml"]), &files)
+}
+
+/// The envelope around the inside of `spec`, which is written with two spaces of indentation.
+pub(crate) fn spec(inside: &str) -> String {
+    format!("apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: test}}\nspec:\n{}", inside.trim_start_matches('\n'))
+}
+
+/// What is wrong with it, as people see it.
+pub(crate) fn errors(inside: &str) -> String {
+    match site(&spec(inside), &[("a.txt", "a"), ("b.j2", "{{ nothing }}\n"), ("key", "secret\n")]) {
+        Ok(compiled) if compiled.warnings.is_empty() => "it compiles".to_owned(),
+        Ok(compiled) => compiled.warnings.render(false),
+        Err(diagnostics) => diagnostics.render(false),
+    }
+}

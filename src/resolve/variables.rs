@@ -1,0 +1,120 @@
+//! Variables of a host with their layers, and what else templates see.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::model::names::HostName;
+use crate::model::secret::Sensitive;
+use crate::parse::diagnostic::Diagnostic;
+use crate::parse::node::{Node, Scalar};
+use crate::parse::site::Site;
+use crate::parse::source::{Place, Sources};
+use crate::render::variables::{Context, Layer, RESERVED, Variable};
+
+use super::hosts::Groups;
+
+/// One layer of variables: what it is called, and what it holds.
+#[derive(Clone, Debug)]
+pub struct VariableLayer {
+    /// As `site`, `group web`, `host here`, `-e`.
+    pub name: String,
+    /// Names, values and places; those of the command line have none.
+    pub variables: Vec<(String, serde_json::Value, Option<Place>)>,
+}
+
+/// The layers of a host, lowest first: site, groups with parents first, host, command line.
+pub fn layers(site: &Site, groups: &Groups, host: &HostName, extra: &[(String, String)]) -> Vec<VariableLayer> {
+    let mut layers = vec![layer("site".to_owned(), site.vars.as_ref())];
+    for name in groups.of(host) {
+        if let Some(group) = site.groups.get(name) {
+            layers.push(layer(format!("group {name}"), group.vars.as_ref()));
+        }
+    }
+    layers.push(layer(format!("host {host}"), site.hosts.get(host).and_then(|host| host.vars.as_ref())));
+    let given = extra.iter().map(|(name, text)| {
+        let scalar = Node::scalar(Scalar::plain(text), Place::default(), crate::parse::node::Layer::Site);
+        (name.clone(), scalar.to_json(), None)
+    });
+    layers.push(VariableLayer { name: "-e".to_owned(), variables: given.collect() });
+    layers.retain(|layer| !layer.variables.is_empty());
+    layers
+}
+
+fn layer(name: String, vars: Option<&Node>) -> VariableLayer {
+    let variables = vars
+        .into_iter()
+        .flat_map(Node::entries)
+        .map(|(name, entry)| (name.to_owned(), entry.value.to_json(), Some(entry.key_place)));
+    VariableLayer { name, variables: variables.collect() }
+}
+
+/// Reports variables that no template could use.
+pub fn check_names(site: &Site, extra: &[(String, String)], errors: &mut Vec<Diagnostic>) {
+    let of_groups = site.groups.values().filter_map(|group| group.vars.as_ref());
+    let of_hosts = site.hosts.values().filter_map(|host| host.vars.as_ref());
+    for vars in site.vars.iter().chain(of_groups).chain(of_hosts) {
+        for (name, entry) in vars.entries() {
+            if let Err(why) = check_name(name) {
+                errors.push(Diagnostic::error("N001", entry.key_place, why));
+            }
+        }
+    }
+    for (name, _) in extra {
+        if let Err(why) = check_name(name) {
+            errors.push(Diagnostic::general("N001", format!("-e: {why}")));
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !letters || name.bytes().next().is_none_or(|b| b.is_ascii_digit()) {
+        return Err(format!(
+            "`{name}` is no name of a variable: it takes letters, digits and `_`, and starts with no digit"
+        ));
+    }
+    let reserved = RESERVED.contains(&name) || name == "hosts" || name == "service" || name == "job";
+    if reserved || matches!(name, "true" | "false" | "none" | "not" | "and" | "or" | "in" | "is" | "if" | "else") {
+        return Err(format!("`{name}` means something in templates already; choose another name for the variable"));
+    }
+    Ok(())
+}
+
+/// What templates of a host see.
+pub fn context(
+    site: &Site,
+    groups: &Groups,
+    host: &HostName,
+    layers: &[VariableLayer],
+    secrets: BTreeMap<String, Sensitive>,
+    sources: &Sources,
+) -> Context {
+    let mut builder = Context::builder().secrets(secrets);
+    for layer in layers {
+        let variables = layer.variables.iter().map(|(name, value, place)| {
+            let origin = place.map_or_else(|| layer.name.clone(), |place| sources.describe(place));
+            (name.clone(), Variable::at(value.clone(), origin.as_str()))
+        });
+        builder = builder.layer(variables.collect::<Layer>());
+    }
+    let describe = |name: &HostName| {
+        let entry = site.hosts.get(name);
+        let addresses = entry.map(|host| &host.addresses);
+        let addresses =
+            addresses.into_iter().flatten().map(|(network, address)| (network.clone(), json!(address.to_string())));
+        json!({
+            "name": name.as_str(),
+            "groups": groups.of(name).collect::<Vec<_>>(),
+            "address": serde_json::Value::Object(addresses.collect()),
+            "reached_at": entry.and_then(|host| host.address.clone()),
+        })
+    };
+    let hosts = site.hosts.keys().map(|name| (name.as_str().to_owned(), describe(name)));
+    builder
+        .data("host", &describe(host))
+        .data("hosts", &serde_json::Value::Object(hosts.collect()))
+        .data("groups", &groups.to_json(site))
+        .data("site", &json!({"name": site.name.as_str()}))
+        .build()
+}
