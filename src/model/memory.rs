@@ -60,6 +60,23 @@ pub struct InstanceMemory {
     pub restarts: RestartMemory,
 }
 
+impl InstanceMemory {
+    /// Of an instance of which nothing is remembered.
+    pub const EMPTY: Self = Self {
+        proven: None,
+        quarantine: None,
+        gate: None,
+        told: None,
+        pulled: None,
+        failures: 0,
+        retry_at: None,
+        last_error: None,
+        adopted: None,
+        unhealthy_since: None,
+        restarts: RestartMemory { container_id: String::new(), count: 0, revived: 0, last: Timestamp(0) },
+    };
+}
+
 /// A spec that has been ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proven {
@@ -95,6 +112,8 @@ pub struct StepFailure {
     pub at: Timestamp,
     /// Of which spec.
     pub input_hash: String,
+    /// Whether the same spec would fail again.
+    pub spec_at_fault: bool,
 }
 
 /// Progress of a gate in observed time.
@@ -129,6 +148,8 @@ pub struct Told {
     pub digest: String,
     /// What a difference needs: the strongest class of the files that changed.
     pub needs: Option<OnChange>,
+    /// Whether the files that were written last failed their validation, so that the process still has `digest`.
+    pub unread: bool,
 }
 
 /// Restarts of a container, to see crash loops.

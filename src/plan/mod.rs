@@ -1,1 +1,23 @@
-//! What differs, why, and the one next step of each instance. Pure.
+//! What differs, why, and the one next step of each instance.
+//!
+//! In: desired state, observed state, memory, policy and the time, all by reference. Out: plans. Nothing here does
+//! I/O, reads a clock or rolls dice, so that the same input gives byte-equal plans.
+
+pub mod backoff;
+pub mod diff;
+pub mod expected;
+pub mod files;
+pub mod gate;
+pub mod host;
+pub mod id;
+pub mod instance;
+pub mod job;
+pub mod orphans;
+mod prepare;
+pub mod remember;
+mod replace;
+pub mod slots;
+mod steady;
+pub mod step;
+#[cfg(test)]
+pub(crate) mod testing;
