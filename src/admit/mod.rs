@@ -1,1 +1,120 @@
 //! Which of the planned steps may start now. Pure.
+//!
+//! In: the plans of one host (an agent) or of all (a controller), and what is known of the rest of the site. Out: the
+//! subjects whose next step may start, and for those that may not, why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::names::ServiceName;
+use crate::plan::step::{Next, Step, Subject, SubjectPlan};
+
+/// Steps at once on one host: more only queue up in the engine.
+pub const STEPS_AT_ONCE: usize = 4;
+/// Pulls at once on one host, beside the other steps.
+pub const PULLS_AT_ONCE: usize = 2;
+
+/// What is known beyond the plans themselves.
+#[derive(Clone, Debug, Default)]
+pub struct SiteView {
+    /// Subjects with a step under way, and whether that is a pull.
+    pub in_flight: BTreeMap<Subject, bool>,
+    /// Instances of a service on other hosts that are down or unknown.
+    pub unavailable_elsewhere: BTreeMap<ServiceName, u32>,
+    /// Budget by service.
+    pub max_unavailable: BTreeMap<ServiceName, u32>,
+    /// Services whose slot this host holds.
+    pub granted: BTreeSet<ServiceName>,
+}
+
+/// What may be done about one subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Its step may start.
+    Start(Subject),
+    /// Its step may start once the coordinator has granted the slot and the host was looked at anew.
+    Acquire(ServiceName),
+}
+
+/// The claims, in the order of the plans.
+pub fn admit(plans: &[&SubjectPlan], view: &SiteView) -> Vec<Claim> {
+    let pulling = view.in_flight.values().filter(|is_pull| **is_pull).count();
+    let mut steps = STEPS_AT_ONCE.saturating_sub(view.in_flight.len() - pulling);
+    let mut pulls = PULLS_AT_ONCE.saturating_sub(pulling);
+    let mut images = BTreeSet::new();
+    let mut claims = Vec::new();
+    for plan in plans {
+        if view.in_flight.contains_key(&plan.subject) {
+            continue;
+        }
+        let Next::Step(step) = &plan.next else { continue };
+        if let Step::Pull { image, .. } = step {
+            // One pull an image: who else waits for it finds it there.
+            if pulls == 0 || !images.insert(image.clone()) {
+                continue;
+            }
+            pulls -= 1;
+            claims.push(Claim::Start(plan.subject.clone()));
+            continue;
+        }
+        if steps == 0 {
+            continue;
+        }
+        if plan.disrupts
+            && let Subject::Service(service) = &plan.subject
+            && !view.granted.contains(service)
+        {
+            let down = view.unavailable_elsewhere.get(service).copied().unwrap_or(0);
+            let budget = view.max_unavailable.get(service).copied().unwrap_or(1);
+            if down < budget {
+                claims.push(Claim::Acquire(service.clone()));
+            }
+            continue;
+        }
+        steps -= 1;
+        claims.push(Claim::Start(plan.subject.clone()));
+    }
+    claims
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn plan(name: &str, step: Step, disrupts: bool) -> SubjectPlan {
+        SubjectPlan {
+            subject: Subject::Service(ServiceName::new(name).unwrap()),
+            change: None,
+            next: Next::Step(step),
+            disrupts,
+            ready: false,
+            state: String::new(),
+            conditions: Vec::new(),
+        }
+    }
+
+    fn remove() -> Step {
+        Step::Remove { id: "1".to_owned() }
+    }
+
+    #[test]
+    fn starts_only_so_many_steps_at_once() {
+        let plans: Vec<SubjectPlan> = (0..10).map(|number| plan(&format!("s{number}"), remove(), false)).collect();
+        let plans: Vec<&SubjectPlan> = plans.iter().collect();
+        assert_eq!(admit(&plans, &SiteView::default()).len(), STEPS_AT_ONCE);
+    }
+
+    #[test]
+    fn a_disruption_needs_the_slot_and_room_in_the_budget() {
+        let plan = plan("web", remove(), true);
+        let service = ServiceName::new("web").unwrap();
+        let mut view = SiteView::default();
+        assert_eq!(admit(&[&plan], &view), [Claim::Acquire(service.clone())]);
+        view.unavailable_elsewhere.insert(service.clone(), 1);
+        assert_eq!(admit(&[&plan], &view), []);
+        view.max_unavailable.insert(service.clone(), 2);
+        assert_eq!(admit(&[&plan], &view), [Claim::Acquire(service.clone())]);
+        view.granted.insert(service.clone());
+        assert_eq!(admit(&[&plan], &view), [Claim::Start(Subject::Service(service))]);
+    }
+}
