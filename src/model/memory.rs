@@ -84,6 +84,8 @@ pub struct Proven {
     pub input_hash: String,
     /// The revision that holds the spec.
     pub generation: u64,
+    /// The container that was ready; another one of the same spec has to show it for itself.
+    pub container_id: String,
 }
 
 /// A spec that failed on this host.

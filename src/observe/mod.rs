@@ -1,3 +1,4 @@
 //! What is seen on a host, in the words of the model.
 
+pub mod accounts;
 pub mod observed;

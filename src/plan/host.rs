@@ -37,8 +37,25 @@ pub type PlanInstance = dyn Fn(&InstanceInput<'_>) -> SubjectPlan + Send + Sync;
 
 /// What is known of everything that others may depend on.
 pub fn dependencies(input: &HostInput<'_>) -> BTreeMap<String, DependencyState> {
+    known(input, |_| true)
+}
+
+/// What is known of what one subject depends on.
+pub fn dependencies_of(input: &HostInput<'_>, subject: &Subject) -> BTreeMap<String, DependencyState> {
+    let needed = match subject {
+        Subject::Service(name) => input.desired.services.get(name).map(|spec| &spec.depends_on),
+        Subject::Job(name) => input.desired.jobs.get(name).map(|spec| &spec.depends_on),
+        Subject::Host | Subject::Orphan(_) => None,
+    };
+    match needed {
+        Some(needed) if !needed.is_empty() => known(input, |name| needed.contains_key(name)),
+        _ => BTreeMap::new(),
+    }
+}
+
+fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<String, DependencyState> {
     let mut known = BTreeMap::new();
-    for (name, desired) in &input.desired.services {
+    for (name, desired) in input.desired.services.iter().filter(|(name, _)| is_needed(name.as_str())) {
         let current = input.observed.containers.get(desired.container_name.as_str()).filter(|container| {
             container.is_labelled(input.desired.site.as_str(), input.desired.host.as_str())
                 && container.label(labels::SERVICE) == Some(name.as_str())
@@ -54,7 +71,7 @@ pub fn dependencies(input: &HostInput<'_>) -> BTreeMap<String, DependencyState> 
         };
         known.insert(name.to_string(), state);
     }
-    for (name, desired) in &input.desired.jobs {
+    for (name, desired) in input.desired.jobs.iter().filter(|(name, _)| is_needed(name.as_str())) {
         let record = input.memory.jobs.get(name);
         let done = record.is_some_and(|record| {
             matches!(record.state, JobState::Done { .. })

@@ -137,9 +137,14 @@ impl<'a> Planning<'a> {
             && self.differences(container).iter().all(|difference| difference.class < Disruption::Replace)
     }
 
-    /// Whether the accepted spec has been ready before: what differs then is drift, not an edit.
+    /// Whether the spec has been ready before: what differs then is drift, not an edit.
     pub(super) fn is_proven(&self) -> bool {
         self.memory.proven.as_ref().is_some_and(|proven| proven.input_hash == self.spec.input_hash)
+    }
+
+    /// Whether this very container has been ready with the spec.
+    pub(super) fn is_proven_by(&self, container: &ObservedContainer) -> bool {
+        self.is_proven() && self.memory.proven.as_ref().is_some_and(|proven| proven.container_id == container.id)
     }
 
     /// Whether there is a spec to go back to.
@@ -294,6 +299,7 @@ impl<'a> Planning<'a> {
                     } else {
                         self.input.generation
                     },
+                    container_id: container.id.clone(),
                 },
                 told: Told {
                     container_id: container.id.clone(),

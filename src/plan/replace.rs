@@ -67,7 +67,7 @@ fn proving(
 }
 
 fn proving_current(planning: &mut Planning<'_>, current: &ObservedContainer, previous: &ObservedContainer) -> Next {
-    if planning.is_proven() {
+    if planning.is_proven_by(current) {
         planning.describe_running(current);
         planning.ready = planning.is_ready_now(current);
         planning.change(ActionKind::Remove, Disruption::None, vec![Cause::words("prev", "kept", "no longer needed")]);

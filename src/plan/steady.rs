@@ -55,7 +55,7 @@ pub(super) fn next(planning: &mut Planning<'_>, current: &ObservedContainer) -> 
     if let Some(step) = asked_restart(planning, current) {
         return step;
     }
-    if !planning.is_proven() {
+    if !planning.is_proven_by(current) {
         // A spec that failed in place, as by its validation, has no other place to be found out.
         if let Some(failure) = planning.spec_failure() {
             let reason = failure.message.clone();

@@ -1,0 +1,91 @@
+//! Taking a site that was read as the desired state: numbering it, waiting for a person where the site says so. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::model::desired::{HostDesired, SyncMode};
+use crate::model::hold::HoldKind;
+use crate::model::memory::HostMemory;
+use crate::model::time::Timestamp;
+
+/// What becomes of a site that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// It says what is in force already.
+    Unchanged,
+    /// It is the next generation.
+    Accept(Box<HostDesired>),
+    /// It waits for `mastic approve`.
+    AwaitApproval(Box<HostDesired>),
+    /// A rollback pinned the state, and the source is still the one that was rolled back from.
+    Pinned,
+}
+
+/// Whether two states ask for the same.
+pub fn is_same(old: &HostDesired, new: &HostDesired) -> bool {
+    let mut new = new.clone();
+    new.generation = old.generation;
+    new.source_digest.clone_from(&old.source_digest);
+    *old == new
+}
+
+/// Decides. `live_generation` is the highest one on labels of live containers.
+pub fn consider(
+    accepted: Option<&HostDesired>,
+    read: &HostDesired,
+    memory: &HostMemory,
+    live_generation: u64,
+    approved: bool,
+    now: Timestamp,
+) -> Acceptance {
+    let pinned = memory.holds.iter().any(|hold| {
+        hold.kind == HoldKind::Pin && hold.is_active(now) && hold.reason.ends_with(&pin_mark(&read.source_digest))
+    });
+    if pinned && !approved {
+        return Acceptance::Pinned;
+    }
+    if accepted.is_some_and(|accepted| is_same(accepted, read)) {
+        return Acceptance::Unchanged;
+    }
+    let mut next = read.clone();
+    next.generation = next_generation(accepted, memory, live_generation);
+    // The first state of a host has nothing to be compared with, and nothing to disturb.
+    let waits = read.sync.edits == SyncMode::Approve && accepted.is_some() && !approved;
+    if waits { Acceptance::AwaitApproval(Box::new(next)) } else { Acceptance::Accept(Box::new(next)) }
+}
+
+/// The end of a pin's reason, by which the source is known that it holds off.
+pub fn pin_mark(source_digest: &str) -> String {
+    format!("[source {}]", source_digest.get(..12).unwrap_or(source_digest))
+}
+
+/// One more than everything that was ever seen.
+pub fn next_generation(accepted: Option<&HostDesired>, memory: &HostMemory, live_generation: u64) -> u64 {
+    accepted.map_or(0, |accepted| accepted.generation).max(memory.generation).max(live_generation) + 1
+}
+
+/// What of the memory is about specs that are no longer asked for: backoff starts afresh with a new spec.
+pub fn forget_old_failures(memory: &mut HostMemory, desired: &HostDesired) {
+    memory.generation = desired.generation;
+    for (service, instance) in &mut memory.instances {
+        let Some(spec) = desired.services.get(service) else { continue };
+        let stale = instance.last_error.as_ref().is_some_and(|failure| failure.input_hash != spec.input_hash);
+        if stale {
+            instance.last_error = None;
+            instance.failures = 0;
+            instance.retry_at = None;
+        }
+        // A newer spec ends the quarantine of an older one.
+        if instance.quarantine.as_ref().is_some_and(|failed| failed.input_hash != spec.input_hash) {
+            instance.quarantine = None;
+        }
+    }
+    memory.instances.retain(|service, _| desired.services.contains_key(service));
+    memory.jobs.retain(|job, _| desired.jobs.contains_key(job));
+    memory.restart_requests.retain(|service, _| desired.services.contains_key(service));
+    memory.retries.retain(|service| desired.services.contains_key(service));
+}
+
+/// The revisions that must be kept, since something may have to go back to them.
+pub fn revisions_in_use(memory: &HostMemory) -> BTreeSet<u64> {
+    memory.instances.values().filter_map(|instance| instance.proven.as_ref()).map(|proven| proven.generation).collect()
+}

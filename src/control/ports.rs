@@ -1,0 +1,66 @@
+//! All that the loop reaches the world through.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::desired::HostDesired;
+use crate::plan::host::PlanInstance;
+use crate::port::clock::Clock;
+use crate::port::coordinator::Coordinator;
+use crate::port::engine::Engine;
+use crate::port::files::Files;
+use crate::port::prober::Prober;
+use crate::port::store::Store;
+use crate::report::metrics::Metrics;
+
+/// The world, by its small doors.
+#[derive(Clone)]
+pub struct Ports {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// Files that are mounted into containers.
+    pub files: Arc<dyn Files>,
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// Slots.
+    pub coordinator: Arc<dyn Coordinator>,
+    /// Probes over the network.
+    pub prober: Arc<dyn Prober>,
+    /// Where the site comes from.
+    pub source: Arc<dyn SiteSource>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How an instance is planned.
+    pub planner: Arc<PlanInstance>,
+}
+
+/// A site that was read, resolved and rendered for this host.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The desired state, generation 0.
+    pub desired: HostDesired,
+    /// The files and directories that it was read from, to be watched.
+    pub paths: BTreeSet<PathBuf>,
+    /// Warnings, rendered.
+    pub warnings: Vec<String>,
+}
+
+/// A site that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadSite {
+    /// How many errors.
+    pub errors: usize,
+    /// All of them, rendered with place, cause and fix.
+    pub message: String,
+    /// What was read all the same, to be watched for the repair.
+    pub paths: BTreeSet<PathBuf>,
+}
+
+/// Where the site comes from.
+pub trait SiteSource: Send + Sync {
+    /// Reads it anew.
+    fn load(&self, site_key: &[u8]) -> Result<Loaded, BadSite>;
+}

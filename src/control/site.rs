@@ -1,0 +1,241 @@
+//! Reading the site, taking it as the desired state, and knowing the specs that were ready before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::model::desired::{HostDesired, InstanceDesired};
+use crate::model::labels;
+use crate::model::memory::Proven;
+use crate::model::names::ServiceName;
+use crate::observe::observed::HostObserved;
+use crate::plan::host::{self, HostInput};
+use crate::plan::id::plan_id;
+use crate::port::store::Revision;
+use crate::report::event::Severity;
+use crate::report::status::BadSiteFile;
+
+use super::accept::{self, Acceptance};
+use super::outcome::Look;
+use super::reconciler::{PendingEdit, Reconciler};
+
+/// Who accepts what nobody asked for.
+pub(super) const AGENT: &str = "agent";
+
+impl Reconciler {
+    /// Reads the site. What cannot be read leaves in force what was accepted. Whether it was read.
+    pub(super) fn read_site(&mut self, asked: bool) -> bool {
+        self.read_site_as(AGENT, false, asked)
+    }
+
+    pub(super) fn read_site_as(&mut self, user: &str, approved: bool, asked: bool) -> bool {
+        let key = match self.ports.store.site_key() {
+            Ok(key) => key,
+            Err(error) => {
+                self.bad_site(1, format!("the key of the site cannot be read: {error}"));
+                return false;
+            }
+        };
+        match self.ports.source.load(&key) {
+            Ok(loaded) => {
+                self.set_paths(loaded.paths);
+                for warning in &loaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+                if self.bad_site.take().is_some() || asked {
+                    self.tell(Severity::Normal, "SiteRead", "", "the site can be read");
+                }
+                let now = self.now();
+                self.ports.metrics.site_accepted(now);
+                self.consider(&loaded.desired, user, approved);
+                true
+            }
+            Err(bad) => {
+                self.set_paths(bad.paths);
+                self.bad_site(bad.errors, bad.message);
+                false
+            }
+        }
+    }
+
+    fn set_paths(&mut self, paths: std::collections::BTreeSet<std::path::PathBuf>) {
+        self.source_paths.clone_from(&paths);
+        self.paths.send_if_modified(|old| {
+            let changed = *old != paths;
+            *old = paths;
+            changed
+        });
+    }
+
+    fn bad_site(&mut self, errors: usize, message: String) {
+        self.ports.metrics.site_rejected(errors);
+        let known = self.bad_site.as_ref().is_some_and(|bad| bad.message == message);
+        if known {
+            return;
+        }
+        let first = message.lines().next().unwrap_or_default().to_owned();
+        let in_force = match &self.desired {
+            Some(desired) => format!("generation {} stays in force", desired.generation),
+            None => "nothing is in force".to_owned(),
+        };
+        self.tell(Severity::Warning, "BadSiteFile", "", &format!("{first} ({errors} errors); {in_force}"));
+        self.bad_site = Some(BadSiteFile { since: self.now(), errors, message });
+    }
+
+    fn consider(&mut self, read: &HostDesired, user: &str, approved: bool) {
+        let now = self.now();
+        let live = live_generation(&self.observer.observed, read);
+        match accept::consider(self.desired.as_deref(), read, &self.memory, live, approved, now) {
+            Acceptance::Unchanged => self.pending = None,
+            Acceptance::Pinned => {}
+            Acceptance::Accept(desired) => {
+                self.pending = None;
+                // A new source ends the pin of a rollback.
+                self.memory.holds.retain(|hold| hold.kind != crate::model::hold::HoldKind::Pin);
+                self.accept(*desired, user, "edit");
+            }
+            Acceptance::AwaitApproval(desired) => {
+                let (plan_id, changes) = self.preview(&desired);
+                let known = self.pending.as_ref().is_some_and(|pending| pending.plan_id == plan_id);
+                if !known {
+                    let message = format!("{changes} changes wait for `mastic approve {plan_id}`");
+                    self.tell(Severity::Normal, "EditAwaitsApproval", "", &message);
+                    self.pending = Some(PendingEdit { desired: Arc::new(*desired), plan_id, changes, since: now });
+                }
+            }
+        }
+    }
+
+    /// The plan's name and number of changes, if this state were in force.
+    pub(super) fn preview(&self, desired: &HostDesired) -> (String, usize) {
+        let proven = self.proven_against(desired);
+        let input = HostInput {
+            desired,
+            proven: &proven,
+            observed: &self.observer.observed,
+            memory: &self.memory,
+            now: self.now(),
+        };
+        let plans = host::plan_with(&input, self.ports.planner.as_ref());
+        (plan_id(desired, &plans), plans.iter().filter(|plan| plan.change.is_some()).count())
+    }
+
+    /// Takes a state as the next generation: first on disk, then in force.
+    pub(super) fn accept(&mut self, desired: HostDesired, user: &str, cause: &str) {
+        let revision = Revision {
+            generation: desired.generation,
+            accepted_at: self.now(),
+            user: user.to_owned(),
+            source_digest: desired.source_digest.clone(),
+            cause: cause.to_owned(),
+        };
+        let keep = accept::revisions_in_use(&self.memory);
+        if let Err(error) = self.ports.store.save_accepted(&desired, &revision, &keep) {
+            // What is not on disk would be forgotten by a reboot: the old state stays in force until it can be kept.
+            self.store_error = Some(error.to_string());
+            self.bad_site(1, format!("the new generation cannot be kept: {error}"));
+            return;
+        }
+        accept::forget_old_failures(&mut self.memory, &desired);
+        self.other_failures.clear();
+        let generation = desired.generation;
+        let services = desired.services.len();
+        self.put_in_force(Arc::new(desired));
+        self.save_memory();
+        self.tell(Severity::Normal, "Accepted", "", &format!("generation {generation} ({cause}, by {user}): {services} services"));
+    }
+
+    pub(super) fn put_in_force(&mut self, desired: Arc<HostDesired>) {
+        let proven = self.proven_against(&desired);
+        let first = self.desired.is_none();
+        self.desired = Some(desired);
+        self.proven = proven;
+        self.all_dirty = true;
+        self.changed_at = Some(Instant::now());
+        self.converged_since = None;
+        // New references may mean images that have not been looked at; new files may lie there already.
+        if first {
+            self.looks.insert(Look::Deep);
+        } else {
+            self.looks.insert(Look::Images);
+            if let Some(desired) = &self.desired {
+                for spec in desired.services.values().filter(|spec| !spec.files.is_empty()) {
+                    let key = crate::plan::files::key(spec.container_name.as_str(), &spec.create_hash);
+                    if !self.observer.observed.files.contains_key(&key) {
+                        self.looks.insert(Look::Files(key));
+                    }
+                }
+                if !desired.volumes.is_empty() {
+                    self.looks.insert(Look::Volumes);
+                }
+            }
+        }
+    }
+
+    /// The specs to go back to: those that were ready and are not what is asked for.
+    fn proven_against(&self, desired: &HostDesired) -> BTreeMap<ServiceName, Arc<InstanceDesired>> {
+        let mut revisions: BTreeMap<u64, Option<HostDesired>> = BTreeMap::new();
+        let mut found = BTreeMap::new();
+        for (service, memory) in &self.memory.instances {
+            let Some(proven) = &memory.proven else { continue };
+            let is = |spec: &Arc<InstanceDesired>| spec.input_hash == proven.input_hash;
+            if desired.services.get(service).is_none_or(is) {
+                continue;
+            }
+            let in_force = self.desired.as_ref().and_then(|old| old.services.get(service)).filter(|spec| is(spec));
+            let known = in_force.or_else(|| self.proven.get(service).filter(|spec| is(spec))).cloned();
+            let spec = known.or_else(|| {
+                let revision = revisions
+                    .entry(proven.generation)
+                    .or_insert_with(|| self.ports.store.load_revision(proven.generation).unwrap_or(None));
+                revision.as_ref()?.services.get(service).filter(|spec| is(spec)).cloned()
+            });
+            if let Some(spec) = spec {
+                found.insert(service.clone(), spec);
+            }
+        }
+        found
+    }
+
+    pub(super) fn refresh_proven(&mut self) {
+        if let Some(desired) = self.desired.clone() {
+            self.proven = self.proven_against(&desired);
+        }
+    }
+
+    pub(super) fn proven_now(&mut self, service: &ServiceName, proven: &Proven) {
+        // The revision in force holds the same spec, and is the one that stays the longest.
+        if let Some(desired) = &self.desired
+            && desired.services.get(service).is_some_and(|spec| spec.input_hash == proven.input_hash)
+            && let Some(memory) = self.memory.instances.get_mut(service)
+            && let Some(known) = &mut memory.proven
+        {
+            known.generation = desired.generation;
+        }
+        self.granted.remove(service);
+        self.to_release.insert(service.clone());
+        self.memory.retries.remove(service);
+        self.tell(Severity::Normal, "Ready", service.as_str(), "");
+    }
+
+    /// The spec that is being brought about for a service.
+    pub(super) fn spec_in_force(&self, service: &ServiceName) -> Option<&Arc<InstanceDesired>> {
+        let wanted = self.desired.as_ref()?.services.get(service)?;
+        let failed = self.memory.instances.get(service).and_then(|memory| memory.quarantine.as_ref());
+        let is_failed = failed.is_some_and(|failed| failed.input_hash == wanted.input_hash)
+            && !self.memory.retries.contains(service);
+        Some(if is_failed { self.proven.get(service).unwrap_or(wanted) } else { wanted })
+    }
+}
+
+/// The highest generation on labels of containers of ours.
+fn live_generation(observed: &HostObserved, desired: &HostDesired) -> u64 {
+    observed
+        .containers
+        .values()
+        .filter(|container| container.is_labelled(desired.site.as_str(), desired.host.as_str()))
+        .filter_map(|container| container.label(labels::GENERATION)?.parse().ok())
+        .max()
+        .unwrap_or(0)
+}

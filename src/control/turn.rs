@@ -1,0 +1,562 @@
+//! One turn of the loop: look, plan, admit, start.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+use crate::admit::{self, Claim, SiteView};
+use crate::execute::{self, Done, Failure, Hands};
+use crate::model::names::ServiceName;
+use crate::model::time::Timestamp;
+use crate::observe::observed::{EngineState, Health, ObservedContainer};
+use crate::plan::host::{self, HostInput};
+use crate::plan::remember::MemoryChange;
+use crate::plan::step::{Next, Step, Subject, SubjectPlan};
+use crate::plan::{backoff, gate, networks, orphans};
+use crate::port::engine::EngineError;
+use crate::report::event::Severity;
+use crate::report::metrics::Phase;
+
+use super::outcome::{self, Look};
+use super::reconciler::{Ended, InFlight, Reconciler};
+
+/// Plans of one subject in one turn: each `Remember` leads to another; more than so many would be a planner's mistake.
+const REPLANS: usize = 16;
+
+impl Reconciler {
+    /// Looks where something may have changed, plans what that touches, and starts what may start.
+    pub(super) async fn turn(&mut self) {
+        let began = Instant::now();
+        self.look().await;
+        self.ports.metrics.phase_took(Phase::Observe, began.elapsed());
+        let began = Instant::now();
+        self.plan_all();
+        self.ports.metrics.phase_took(Phase::Plan, began.elapsed());
+        if self.observe_only {
+            // A new version of the engine: what it reports is looked at once before anything is done about it.
+            self.observe_only = false;
+            self.all_dirty = true;
+        } else {
+            self.start_steps().await;
+        }
+        self.start_probes();
+        if self.memory_dirty.is_some_and(|since| since.elapsed() >= std::time::Duration::from_secs(1)) {
+            self.save_memory();
+        }
+        self.finish_destroy().await;
+        self.publish().await;
+        self.settle_waiters();
+    }
+
+    async fn look(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_deep {
+            self.looks.insert(Look::Deep);
+        } else if now >= self.next_light {
+            self.looks.insert(Look::Light);
+        }
+        let Some(desired) = self.desired.clone() else {
+            self.looks.clear();
+            self.schedule_passes(true);
+            return;
+        };
+        if self.looks.is_empty() {
+            return;
+        }
+        let lost = !self.observer.is_connected();
+        if lost && now < self.next_light && !self.looks.contains(&Look::Deep) {
+            return;
+        }
+        let looks = std::mem::take(&mut self.looks);
+        self.observer.look_for(&desired, &self.memory);
+        let result = if lost || looks.contains(&Look::Deep) {
+            self.all_dirty = true;
+            let result = self.observer.deep(&desired).await;
+            if result.is_ok() {
+                self.schedule_passes(true);
+                self.engine_seen();
+            }
+            result
+        } else {
+            self.look_at(&looks).await
+        };
+        match result {
+            Ok(()) => {
+                self.engine_failures = 0;
+                self.observed_at = Some(self.now());
+                self.ports.metrics.reconciled(desired.host.as_str(), self.now());
+            }
+            Err(error @ (EngineError::Unreachable(_) | EngineError::Timeout(_))) => self.engine_lost(&error),
+            Err(error) => {
+                tracing::warn!(%error, "the host could not be looked at");
+                self.engine_lost(&error);
+            }
+        }
+    }
+
+    fn engine_lost(&mut self, error: &EngineError) {
+        if self.observer.is_connected() || matches!(self.observer.observed.engine, EngineState::NotAsked) {
+            self.tell(Severity::Warning, "EngineDown", "", &error.to_string());
+        }
+        self.observer.lost(error);
+        self.all_dirty = true;
+        self.looks.clear();
+        self.schedule_retry();
+    }
+
+    fn engine_seen(&mut self) {
+        let EngineState::Known(version) = &self.observer.observed.engine else { return };
+        let text = format!("{} {} (API {}.{})", version.engine, version.version, version.api.0, version.api.1);
+        let before = self.memory.engine_version.replace(text.clone());
+        if before.as_ref().is_some_and(|before| *before != text) {
+            self.observe_only = true;
+            self.memory_dirty.get_or_insert_with(Instant::now);
+            let message = format!("{} became {text}; this pass only observes", before.unwrap_or_default());
+            self.tell(Severity::Normal, "EngineUpgraded", "", &message);
+        }
+        if self.engine_failures > 0 {
+            self.tell(Severity::Normal, "EngineUp", "", &text);
+        }
+    }
+
+    async fn look_at(&mut self, looks: &BTreeSet<Look>) -> Result<(), EngineError> {
+        let Some(desired) = self.desired.clone() else { return Ok(()) };
+        if looks.contains(&Look::Light) {
+            self.observer.light(&desired).await?;
+            self.all_dirty = true;
+            self.schedule_passes(false);
+        }
+        for look in looks {
+            match look {
+                Look::Container(id) => {
+                    let before = self.subject_of(id);
+                    self.observer.container(id).await?;
+                    let after = self.subject_of(id);
+                    for subject in before.into_iter().chain(after) {
+                        self.mark(&subject);
+                    }
+                }
+                Look::Files(key) => {
+                    self.observer.files(key).await;
+                    self.all_dirty |= self.mark_files(key);
+                }
+                Look::Networks => {
+                    self.observer.networks().await?;
+                    self.all_dirty = true;
+                }
+                Look::Volumes => {
+                    self.observer.volumes(&desired).await?;
+                    self.all_dirty = true;
+                }
+                Look::Images => {
+                    self.observer.images(&desired).await?;
+                    self.all_dirty = true;
+                }
+                Look::Light | Look::Deep => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_files(&mut self, key: &str) -> bool {
+        let Some(desired) = &self.desired else { return false };
+        let instance = key.split('/').next().unwrap_or_default();
+        let found = desired.services.iter().find(|(_, spec)| spec.container_name.as_str() == instance);
+        match found {
+            Some((service, _)) => {
+                self.dirty.insert(Subject::Service(service.clone()));
+                false
+            }
+            None => true,
+        }
+    }
+
+    fn subject_of(&self, id: &str) -> Option<Subject> {
+        use crate::model::labels::{JOB, SERVICE};
+        let container = self.observer.observed.containers.values().find(|container| container.id == id)?;
+        let service = container.label(SERVICE).and_then(|name| ServiceName::new(name).ok()).map(Subject::Service);
+        let job = || container.label(JOB).and_then(|name| crate::model::names::JobName::new(name).ok()).map(Subject::Job);
+        service.or_else(job)
+    }
+
+    /// Something about a subject changed: it is planned anew, and so is what waits for it. Strangers may touch anything.
+    fn mark(&mut self, subject: &Subject) {
+        let known = self.plans.contains_key(subject);
+        if !known {
+            self.all_dirty = true;
+            return;
+        }
+        self.dirty.insert(subject.clone());
+        self.mark_dependents(subject);
+    }
+
+    fn mark_dependents(&mut self, subject: &Subject) {
+        let Some(desired) = self.desired.clone() else { return };
+        let name = subject.to_string();
+        for (service, spec) in &desired.services {
+            if spec.depends_on.contains_key(&name) {
+                self.dirty.insert(Subject::Service(service.clone()));
+            }
+        }
+        for (job, spec) in &desired.jobs {
+            if spec.depends_on.contains_key(&name) || spec.done_when.is_some() {
+                self.dirty.insert(Subject::Job(job.clone()));
+            }
+        }
+    }
+
+    fn plan_all(&mut self) {
+        let Some(desired) = self.desired.clone() else {
+            self.plans.clear();
+            self.order.clear();
+            return;
+        };
+        let now = self.now();
+        // Timers that have passed.
+        let due: Vec<Subject> = self
+            .plans
+            .iter()
+            .filter(|(_, plan)| matches!(plan.next, Next::Wait { until: Some(until) } if until <= now))
+            .map(|(subject, _)| subject.clone())
+            .collect();
+        self.dirty.extend(due);
+        let ended_holds = self.memory.holds.iter().any(|hold| !hold.is_active(now));
+        if ended_holds {
+            self.memory.holds.retain(|hold| hold.is_active(now));
+            self.memory_dirty.get_or_insert_with(Instant::now);
+            self.all_dirty = true;
+        }
+        if self.all_dirty {
+            self.all_dirty = false;
+            self.plan_everything(now);
+        }
+        let mut rounds = 0;
+        while !self.dirty.is_empty() && rounds < REPLANS {
+            rounds += 1;
+            for subject in std::mem::take(&mut self.dirty) {
+                self.plan_one(&desired, &subject, now);
+            }
+        }
+    }
+
+    fn plan_everything(&mut self, now: Timestamp) {
+        let Some(desired) = self.desired.clone() else { return };
+        let networks = networks::plan(&desired, &self.observer.observed);
+        let orphans = orphans::plan(&desired, &self.observer.observed, &self.memory, now);
+        self.plans.retain(|subject, _| match subject {
+            Subject::Service(name) => desired.services.contains_key(name),
+            Subject::Job(name) => desired.jobs.contains_key(name),
+            Subject::Host | Subject::Orphan(_) => false,
+        });
+        self.order = vec![Subject::Host];
+        self.order.extend(orphans.iter().map(|plan| plan.subject.clone()));
+        self.order.extend(desired.jobs.keys().cloned().map(Subject::Job));
+        self.order.extend(desired.services.keys().cloned().map(Subject::Service));
+        for mut plan in std::iter::once(networks).chain(orphans) {
+            self.hold_back(&mut plan, now);
+            self.plans.insert(plan.subject.clone(), plan);
+        }
+        self.dirty.extend(desired.jobs.keys().cloned().map(Subject::Job));
+        self.dirty.extend(desired.services.keys().cloned().map(Subject::Service));
+    }
+
+    /// Backoff of subjects that have no memory of their own.
+    fn hold_back(&mut self, plan: &mut SubjectPlan, now: Timestamp) {
+        if let Some((_, until, _)) = self.other_failures.get(&plan.subject)
+            && *until > now
+            && matches!(plan.next, Next::Step(_))
+        {
+            plan.next = Next::Wait { until: Some(*until) };
+        }
+    }
+
+    fn plan_one(&mut self, desired: &crate::model::desired::HostDesired, subject: &Subject, now: Timestamp) {
+        if let Subject::Service(service) = subject {
+            self.watch_instance(service, now);
+        }
+        for _ in 0..REPLANS {
+            let input = HostInput {
+                desired,
+                proven: &self.proven,
+                observed: &self.observer.observed,
+                memory: &self.memory,
+                now,
+            };
+            let known = host::dependencies_of(&input, subject);
+            let Some(mut plan) = host::plan_subject(&input, &known, subject, self.ports.planner.as_ref()) else {
+                if matches!(subject, Subject::Host | Subject::Orphan(_)) {
+                    self.all_dirty = true;
+                }
+                return;
+            };
+            if let Next::Remember(change) = &plan.next {
+                // A step that is under way may still be told of; what it reports is planned with afterwards.
+                if self.in_flight.contains_key(subject) {
+                    break;
+                }
+                let change = change.clone();
+                self.remember(&change, subject);
+                continue;
+            }
+            self.hold_back(&mut plan, now);
+            if let Some(old) = self.plans.get(subject) {
+                let mut conditions = std::mem::take(&mut plan.conditions);
+                crate::model::condition::carry_over(&old.conditions, &mut conditions, now);
+                plan.conditions = conditions;
+            } else {
+                crate::model::condition::carry_over(&[], &mut plan.conditions, now);
+            }
+            let was_ready = self.plans.get(subject).is_some_and(|old| old.ready);
+            if was_ready != plan.ready {
+                self.mark_dependents(subject);
+            }
+            self.plans.insert(subject.clone(), plan);
+            return;
+        }
+    }
+
+    /// Brings gates and the like up to this moment.
+    fn watch_instance(&mut self, service: &ServiceName, now: Timestamp) {
+        let Some(desired) = self.desired.clone() else { return };
+        let Some(wanted) = desired.services.get(service) else { return };
+        let failed = self
+            .memory
+            .instances
+            .get(service)
+            .and_then(|memory| memory.quarantine.as_ref())
+            .is_some_and(|failed| failed.input_hash == wanted.input_hash);
+        let spec = if failed { self.proven.get(service).unwrap_or(wanted) } else { wanted };
+        let Some(container) = self.observer.observed.containers.get(spec.container_name.as_str()) else { return };
+        let observed = &self.observer.observed;
+        let memory = self.memory.instances.entry(service.clone()).or_default();
+        let proven = memory
+            .proven
+            .as_ref()
+            .is_some_and(|proven| proven.input_hash == spec.input_hash && proven.container_id == container.id);
+        let gate = (!proven).then(|| gate::watch(memory.gate.as_ref(), spec, container, observed, now));
+        if memory.gate != gate {
+            memory.gate = gate;
+            self.memory_dirty.get_or_insert_with(Instant::now);
+        }
+        let unhealthy = container.state.health == Health::Unhealthy;
+        if unhealthy != memory.unhealthy_since.is_some() {
+            memory.unhealthy_since = unhealthy.then_some(now);
+            self.memory_dirty.get_or_insert_with(Instant::now);
+        }
+    }
+
+    pub(super) fn remember(&mut self, change: &MemoryChange, subject: &Subject) {
+        change.apply(&mut self.memory);
+        if let MemoryChange::Proven { service, proven, .. } = change {
+            self.proven_now(service, proven);
+        }
+        if change.is_intent() {
+            self.save_memory();
+        } else {
+            self.memory_dirty.get_or_insert_with(Instant::now);
+        }
+        if matches!(change, MemoryChange::Quarantined { .. } | MemoryChange::Proven { .. }) {
+            self.refresh_proven();
+            self.mark_dependents(subject);
+        }
+    }
+
+    async fn start_steps(&mut self) {
+        let Some(desired) = self.desired.clone() else { return };
+        // A slot that is granted is followed by another look, so one more round may start what was just admitted.
+        for _ in 0..2 {
+            let plans: Vec<&SubjectPlan> = self.order.iter().filter_map(|subject| self.plans.get(subject)).collect();
+            let view = SiteView {
+                in_flight: self.in_flight.iter().map(|(subject, step)| (subject.clone(), step.is_pull)).collect(),
+                max_unavailable: desired.services.iter().map(|(name, spec)| (name.clone(), spec.rollout.max_unavailable)).collect(),
+                granted: self.granted.clone(),
+                ..SiteView::default()
+            };
+            let mut acquired = false;
+            for claim in admit::admit(&plans, &view) {
+                match claim {
+                    Claim::Start(subject) => self.start_step(&subject),
+                    Claim::Acquire(service) => acquired |= self.acquire(&service).await,
+                }
+            }
+            if !acquired {
+                break;
+            }
+        }
+    }
+
+    /// Takes the slot of a service, and looks and plans anew with it.
+    async fn acquire(&mut self, service: &ServiceName) -> bool {
+        let Some(desired) = self.desired.clone() else { return false };
+        let Some(spec) = desired.services.get(service) else { return false };
+        let now = self.now();
+        let answer =
+            self.ports.coordinator.acquire(service, desired.generation, spec.rollout.max_unavailable, now).await;
+        match answer {
+            Ok(grant) => {
+                self.granted.insert(grant.service().clone());
+            }
+            Err(denied) => {
+                tracing::info!(service = service.as_str(), %denied, "no slot");
+                return false;
+            }
+        }
+        if self.observer.container(spec.container_name.as_str()).await.is_err() {
+            return false;
+        }
+        self.plan_one(&desired, &Subject::Service(service.clone()), now);
+        true
+    }
+
+    fn start_step(&mut self, subject: &Subject) {
+        let Some(plan) = self.plans.get(subject) else { return };
+        let Next::Step(step) = plan.next.clone() else { return };
+        // What is to be done must not begin before it is known that it was begun.
+        if self.memory_dirty.is_some() && needs_memory(&step) && !self.save_memory() {
+            return;
+        }
+        let Some(desired) = self.desired.clone() else { return };
+        let container = step_container(&step).and_then(|id| {
+            self.observer.observed.containers.values().find(|container| container.id == id).cloned()
+        });
+        let input_hash = match (&step, subject) {
+            (Step::Quarantine { input_hash, .. } | Step::Pull { input_hash, .. }, _) => input_hash.clone(),
+            (_, Subject::Service(service)) => self.spec_in_force(service).map_or_else(String::new, |spec| spec.input_hash.clone()),
+            _ => String::new(),
+        };
+        let is_pull = matches!(step, Step::Pull { .. });
+        if let Step::Pull { image, .. } = &step {
+            self.tell(Severity::Normal, "Pulling", &subject.to_string(), image.as_str());
+        }
+        self.changed_at.get_or_insert_with(Instant::now);
+        let in_flight = InFlight { is_pull, since: Instant::now(), verb: step.verb() };
+        self.in_flight.insert(subject.clone(), in_flight);
+        let ports = self.ports.clone();
+        let images = self.observer.observed.images.clone();
+        let subject = subject.clone();
+        self.running.spawn(async move {
+            let began = Instant::now();
+            let hands = Hands {
+                engine: ports.engine.as_ref(),
+                files: ports.files.as_ref(),
+                prober: ports.prober.as_ref(),
+                site: &desired.site,
+                host: &desired.host,
+                registries: &desired.registries,
+                images: &images,
+                progress: &|_| {},
+            };
+            let result = execute::execute(&step, &hands).await;
+            Ended { subject, step, container, input_hash, result, took: began.elapsed() }
+        });
+    }
+
+    pub(super) fn take_ended(&mut self, ended: Result<Ended, JoinError>) {
+        let Ended { subject, step, container, input_hash, result, took } = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!(%error, "a step was lost");
+                self.in_flight.clear();
+                self.looks.insert(Look::Deep);
+                return;
+            }
+        };
+        self.in_flight.remove(&subject);
+        let now = self.now();
+        let generation = self.desired.as_ref().map_or(0, |desired| desired.generation);
+        let host = self.desired.as_ref().map_or_else(String::new, |desired| desired.host.to_string());
+        self.ports.metrics.step_ended(&host, step.verb(), result.is_ok());
+        self.ports.metrics.worked(took);
+        let aftermath = match &result {
+            Ok(done) => {
+                if let Subject::Service(service) = &subject {
+                    outcome::count_success(&mut self.memory, service);
+                    self.memory_dirty.get_or_insert_with(Instant::now);
+                }
+                self.other_failures.remove(&subject);
+                if let (Step::LookUpAccounts { image_id, .. }, Done::Accounts { users, groups }) = (&step, done) {
+                    self.observer.accounts(image_id, users.clone(), groups.clone());
+                }
+                outcome::succeeded(&subject, &step, done, container.as_deref(), generation, now)
+            }
+            Err(failure) => self.take_failure(&subject, &step, &input_hash, failure, now),
+        };
+        for change in &aftermath.changes {
+            if let MemoryChange::Quarantined { service, .. } = change {
+                self.ports.metrics.rolled_back(service.as_str(), crate::report::metrics::RollbackReason::GateFailed);
+            }
+            self.remember(change, &subject);
+        }
+        for news in aftermath.news {
+            self.tell(news.severity, news.reason, &subject.to_string(), &news.message);
+        }
+        self.looks.extend(aftermath.looks);
+        if matches!(subject, Subject::Service(_) | Subject::Job(_)) {
+            self.dirty.insert(subject.clone());
+            self.mark_dependents(&subject);
+        } else {
+            self.all_dirty = true;
+        }
+    }
+
+    fn take_failure(
+        &mut self,
+        subject: &Subject,
+        step: &Step,
+        input_hash: &str,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> outcome::Aftermath {
+        if failure.engine_lost {
+            // Nobody is to blame; the engine is asked again when it is back.
+            self.looks.insert(Look::Deep);
+            return outcome::Aftermath { looks: vec![Look::Deep], ..outcome::Aftermath::default() };
+        }
+        let chance = self.ports.clock.chance();
+        match subject {
+            Subject::Service(service) => {
+                outcome::count_failure(&mut self.memory, service, input_hash, failure, now, chance);
+                self.memory_dirty.get_or_insert_with(Instant::now);
+            }
+            other => {
+                let failures = self.other_failures.get(other).map_or(0, |(failures, _, _)| *failures) + 1;
+                let until = now.plus(backoff::wait(failures, chance));
+                self.other_failures.insert(other.clone(), (failures, until, failure.message.clone()));
+            }
+        }
+        outcome::failed(step, failure)
+    }
+}
+
+/// Steps after which it must be known on disk what they were for.
+fn needs_memory(step: &Step) -> bool {
+    matches!(step, Step::Create(create) if create.labels.contains_key(crate::model::labels::JOB))
+}
+
+fn step_container(step: &Step) -> Option<&str> {
+    match step {
+        Step::Start { id, .. }
+        | Step::Unpause { id }
+        | Step::MoveAside { id, .. }
+        | Step::Stop { id, .. }
+        | Step::Rename { id, .. }
+        | Step::Remove { id }
+        | Step::Update { id, .. }
+        | Step::Connect { id, .. }
+        | Step::Disconnect { id, .. }
+        | Step::Reload { id, .. }
+        | Step::Restart { id, .. }
+        | Step::Collect { id, .. } => Some(id),
+        _ => None,
+    }
+}
+
+/// A container's name without the ending of a replacement.
+pub(super) fn base_name(container: &Arc<ObservedContainer>) -> &str {
+    crate::model::names::RESERVED_ENDINGS
+        .iter()
+        .find_map(|ending| container.name.strip_suffix(ending))
+        .unwrap_or(&container.name)
+}
