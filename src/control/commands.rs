@@ -143,7 +143,9 @@ impl Reconciler {
         if let Some(plan_id) = &reconcile.plan_id {
             let current = self.current_plan_id();
             if current != *plan_id && self.pending.as_ref().is_none_or(|pending| pending.plan_id != *plan_id) {
-                let message = format!("the plan has changed since: it is {current} now, not {plan_id}; look at `mastic plan` again");
+                let message = format!(
+                    "the plan has changed since: it is {current} now, not {plan_id}; look at `mastic plan` again"
+                );
                 replies.finish(Outcome::not(OutcomeCode::Failed, message));
                 return;
             }
@@ -242,7 +244,11 @@ impl Reconciler {
         self.touched(service.as_ref());
         let subject = service.as_ref().map_or("", ServiceName::as_str).to_owned();
         self.tell(Severity::Normal, "Held", &subject, &message);
-        Outcome::done(if subject.is_empty() { "the whole host is held".to_owned() } else { format!("{subject} is held") })
+        Outcome::done(if subject.is_empty() {
+            "the whole host is held".to_owned()
+        } else {
+            format!("{subject} is held")
+        })
     }
 
     fn release(&mut self, kind: HoldKind, service: Option<&ServiceName>, user: &str) -> Outcome {
@@ -259,7 +265,12 @@ impl Reconciler {
             return refused(format!("there is no `{word}` hold on {subject}"));
         }
         self.touched(service);
-        self.tell(Severity::Normal, "Released", service.map_or("", ServiceName::as_str), &format!("{kind:?} by {user}"));
+        self.tell(
+            Severity::Normal,
+            "Released",
+            service.map_or("", ServiceName::as_str),
+            &format!("{kind:?} by {user}"),
+        );
         Outcome::done(format!("{subject} is released"))
     }
 
@@ -267,7 +278,11 @@ impl Reconciler {
         if let Err(outcome) = self.known(service) {
             return outcome;
         }
-        let name = self.desired.as_ref().and_then(|desired| desired.services.get(service)).map(|spec| spec.container_name.to_string());
+        let name = self
+            .desired
+            .as_ref()
+            .and_then(|desired| desired.services.get(service))
+            .map(|spec| spec.container_name.to_string());
         let container = name.and_then(|name| self.observer.observed.containers.get(&name));
         let Some(container) = container else {
             return refused(format!("{service} has no container to restart"));
@@ -314,7 +329,8 @@ impl Reconciler {
             Ok(revisions) => revisions,
             Err(error) => return Outcome::not(OutcomeCode::Failed, error.to_string()),
         };
-        let before = revisions.iter().rev().map(|revision| revision.generation).find(|known| *known < current.generation);
+        let before =
+            revisions.iter().rev().map(|revision| revision.generation).find(|known| *known < current.generation);
         let Some(wanted) = generation.or(before) else { return refused("there is no revision before this one") };
         let old = match self.ports.store.load_revision(wanted) {
             Ok(Some(old)) => old,
@@ -331,9 +347,21 @@ impl Reconciler {
         let since = self.now();
         self.memory.holds.retain(|hold| hold.kind != HoldKind::Pin);
         let reason = format!("{reason} {}", accept::pin_mark(&source)).trim().to_owned();
-        self.memory.holds.push(Hold { kind: HoldKind::Pin, service: None, user: user.to_owned(), reason, since, until: None });
+        self.memory.holds.push(Hold {
+            kind: HoldKind::Pin,
+            service: None,
+            user: user.to_owned(),
+            reason,
+            since,
+            until: None,
+        });
         self.save_memory();
-        self.tell(Severity::Normal, "RolledBackByUser", "", &format!("to generation {wanted} by {user}, until the source changes"));
+        self.tell(
+            Severity::Normal,
+            "RolledBackByUser",
+            "",
+            &format!("to generation {wanted} by {user}, until the source changes"),
+        );
         Outcome::done(format!("generation {next} has the content of {wanted}, until the source changes"))
     }
 
@@ -379,7 +407,12 @@ impl Reconciler {
                 _ => None,
             }));
         }
-        self.tell(Severity::Warning, "Destroying", "", &format!("by {user}, volumes: {}", if volumes { "too" } else { "stay" }));
+        self.tell(
+            Severity::Warning,
+            "Destroying",
+            "",
+            &format!("by {user}, volumes: {}", if volumes { "too" } else { "stay" }),
+        );
         let generation = accept::next_generation(Some(&desired), &self.memory, 0);
         let empty = HostDesired {
             generation,

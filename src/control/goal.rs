@@ -28,7 +28,8 @@ pub fn reach(plan: &SubjectPlan, memory: &HostMemory, in_flight: bool) -> Reach 
         condition.map_or_else(String::new, |condition| format!("{}: {}", condition.reason, condition.message))
     };
     if holds(conditions, ConditionType::Quarantined) {
-        let going_back = in_flight || matches!(plan.next, Next::Step(_) | Next::Remember(_) | Next::Wait { until: Some(_) });
+        let going_back =
+            in_flight || matches!(plan.next, Next::Step(_) | Next::Remember(_) | Next::Wait { until: Some(_) });
         let settled = plan.ready || !going_back;
         return if settled { Reach::Failed(message(ConditionType::Quarantined)) } else { Reach::Working };
     }

@@ -66,7 +66,8 @@ impl Observer {
         let version = self.engine.version().await?;
         if version.api < (1, 41) {
             let (major, minor) = version.api;
-            self.observed.engine = EngineState::Unsupported(format!("its API is {major}.{minor}, and 1.41 is the oldest that works"));
+            self.observed.engine =
+                EngineState::Unsupported(format!("its API is {major}.{minor}, and 1.41 is the oldest that works"));
             return Ok(());
         }
         self.observed.containers.clear();
@@ -186,8 +187,10 @@ impl Observer {
     }
 
     async fn take_containers(&mut self, list: Vec<ContainerSummary>) -> Result<(), EngineError> {
-        let known: BTreeMap<String, Arc<ObservedContainer>> =
-            std::mem::take(&mut self.observed.containers).into_values().map(|container| (container.id.clone(), container)).collect();
+        let known: BTreeMap<String, Arc<ObservedContainer>> = std::mem::take(&mut self.observed.containers)
+            .into_values()
+            .map(|container| (container.id.clone(), container))
+            .collect();
         let mut to_inspect = Vec::new();
         for summary in list {
             let old = known.get(&summary.id);
@@ -245,7 +248,11 @@ impl Observer {
         let mut ids: BTreeSet<String> =
             references.filter_map(|image| self.observed.image_ids.get(&image.familiar()).cloned()).collect();
         ids.extend(
-            self.observed.containers.values().filter(|container| container.detail.is_some()).map(|container| container.image_id.clone()),
+            self.observed
+                .containers
+                .values()
+                .filter(|container| container.detail.is_some())
+                .map(|container| container.image_id.clone()),
         );
         for id in ids {
             if self.observed.images.contains_key(&id) {
@@ -260,11 +267,6 @@ impl Observer {
             }
         }
         Ok(())
-    }
-
-    /// The image of a container, if known.
-    pub fn image_of(&self, container: &ObservedContainer) -> Option<&Arc<ObservedImage>> {
-        self.observed.images.get(&container.image_id)
     }
 }
 

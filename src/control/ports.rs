@@ -14,6 +14,8 @@ use crate::port::prober::Prober;
 use crate::port::store::Store;
 use crate::report::metrics::Metrics;
 
+use super::published::Published;
+
 /// The world, by its small doors.
 #[derive(Clone)]
 pub struct Ports {
@@ -33,6 +35,8 @@ pub struct Ports {
     pub source: Arc<dyn SiteSource>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is shown.
+    pub published: Arc<Published>,
     /// How an instance is planned.
     pub planner: Arc<PlanInstance>,
 }

@@ -77,7 +77,8 @@ impl Reconciler {
         self.probe_due.insert(service.clone(), Instant::now() + every.max(Duration::from_millis(50)));
         if let Some(answer) = answer {
             let before = self.observer.observed.probes.insert(service.clone(), answer.clone());
-            let changed = before.is_none_or(|before| (before.ready, before.container_id) != (answer.ready, answer.container_id));
+            let changed =
+                before.is_none_or(|before| (before.ready, before.container_id) != (answer.ready, answer.container_id));
             if changed || !settled {
                 self.dirty.insert(Subject::Service(service));
             }

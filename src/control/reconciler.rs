@@ -21,14 +21,14 @@ use crate::observe::observed::ObservedContainer;
 use crate::plan::step::{Step, Subject, SubjectPlan};
 use crate::port::store::StoreError;
 use crate::report::event::{Event, Severity};
-use crate::report::status::{BadSiteFile, SiteStatus};
+use crate::report::status::BadSiteFile;
 
-use super::accept;
 use super::command::{Outcome, OutcomeCode, Progress};
 use super::input::Input;
 use super::observer::Observer;
 use super::outcome::Look;
 use super::ports::Ports;
+use super::published::HEARTBEAT;
 use super::waiters::Waiter;
 
 /// Between two light passes, apart from jitter.
@@ -92,6 +92,7 @@ pub struct Reconciler {
     pub(super) probes_in_flight: BTreeSet<ServiceName>,
     pub(super) probe_due: BTreeMap<ServiceName, Instant>,
     pub(super) granted: BTreeSet<ServiceName>,
+    pub(super) to_release: BTreeSet<ServiceName>,
     pub(super) other_failures: BTreeMap<Subject, (u32, Timestamp, String)>,
     pub(super) next_light: Instant,
     pub(super) next_deep: Instant,
@@ -100,7 +101,7 @@ pub struct Reconciler {
     pub(super) events_connected: bool,
     pub(super) observed_at: Option<Timestamp>,
     pub(super) events: VecDeque<Event>,
-    pub(super) status: watch::Sender<Option<Arc<SiteStatus>>>,
+    pub(super) last_published: Option<Instant>,
     pub(super) paths: watch::Sender<BTreeSet<std::path::PathBuf>>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) followers: Vec<super::command::Replies>,
@@ -149,6 +150,7 @@ impl Reconciler {
             probes_in_flight: BTreeSet::new(),
             probe_due: BTreeMap::new(),
             granted: BTreeSet::new(),
+            to_release: BTreeSet::new(),
             other_failures: BTreeMap::new(),
             next_light: now + RESYNC,
             next_deep: now + DEEP,
@@ -157,7 +159,7 @@ impl Reconciler {
             events_connected: false,
             observed_at: None,
             events,
-            status: watch::Sender::new(None),
+            last_published: None,
             paths: watch::Sender::new(BTreeSet::new()),
             waiters: Vec::new(),
             followers: Vec::new(),
@@ -176,11 +178,6 @@ impl Reconciler {
             reconciler.put_in_force(Arc::new(accepted));
         }
         Ok(reconciler)
-    }
-
-    /// The status, renewed at each turn; none before the first full observation.
-    pub fn status(&self) -> watch::Receiver<Option<Arc<SiteStatus>>> {
-        self.status.subscribe()
     }
 
     /// The files that the site is read from, to be watched.
@@ -246,7 +243,7 @@ impl Reconciler {
     fn wake_at(&self) -> Instant {
         let now = Instant::now();
         let clock = self.now();
-        let mut wake = self.next_light.min(self.next_deep);
+        let mut wake = self.next_light.min(self.next_deep).min(now + HEARTBEAT);
         if self.observe_only {
             wake = now;
         }

@@ -143,7 +143,12 @@ impl Reconciler {
         let services = desired.services.len();
         self.put_in_force(Arc::new(desired));
         self.save_memory();
-        self.tell(Severity::Normal, "Accepted", "", &format!("generation {generation} ({cause}, by {user}): {services} services"));
+        self.tell(
+            Severity::Normal,
+            "Accepted",
+            "",
+            &format!("generation {generation} ({cause}, by {user}): {services} services"),
+        );
     }
 
     pub(super) fn put_in_force(&mut self, desired: Arc<HostDesired>) {
@@ -174,7 +179,7 @@ impl Reconciler {
     }
 
     /// The specs to go back to: those that were ready and are not what is asked for.
-    fn proven_against(&self, desired: &HostDesired) -> BTreeMap<ServiceName, Arc<InstanceDesired>> {
+    pub(super) fn proven_against(&self, desired: &HostDesired) -> BTreeMap<ServiceName, Arc<InstanceDesired>> {
         let mut revisions: BTreeMap<u64, Option<HostDesired>> = BTreeMap::new();
         let mut found = BTreeMap::new();
         for (service, memory) in &self.memory.instances {

@@ -1,7 +1,6 @@
 //! One turn of the loop: look, plan, admit, start.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -10,14 +9,14 @@ use crate::admit::{self, Claim, SiteView};
 use crate::execute::{self, Done, Failure, Hands};
 use crate::model::names::ServiceName;
 use crate::model::time::Timestamp;
-use crate::observe::observed::{EngineState, Health, ObservedContainer};
+use crate::observe::observed::{EngineState, Health};
 use crate::plan::host::{self, HostInput};
 use crate::plan::remember::MemoryChange;
 use crate::plan::step::{Next, Step, Subject, SubjectPlan};
 use crate::plan::{backoff, gate, networks, orphans};
 use crate::port::engine::EngineError;
 use crate::report::event::Severity;
-use crate::report::metrics::Phase;
+use crate::report::metrics::{Phase, RollbackReason};
 
 use super::outcome::{self, Look};
 use super::reconciler::{Ended, InFlight, Reconciler};
@@ -48,6 +47,12 @@ impl Reconciler {
         self.finish_destroy().await;
         self.publish().await;
         self.settle_waiters();
+    }
+
+    /// Looks and plans, for those who only ask.
+    pub(super) async fn turn_without_steps(&mut self) {
+        self.look().await;
+        self.plan_all();
     }
 
     async fn look(&mut self) {
@@ -177,7 +182,8 @@ impl Reconciler {
         use crate::model::labels::{JOB, SERVICE};
         let container = self.observer.observed.containers.values().find(|container| container.id == id)?;
         let service = container.label(SERVICE).and_then(|name| ServiceName::new(name).ok()).map(Subject::Service);
-        let job = || container.label(JOB).and_then(|name| crate::model::names::JobName::new(name).ok()).map(Subject::Job);
+        let job =
+            || container.label(JOB).and_then(|name| crate::model::names::JobName::new(name).ok()).map(Subject::Job);
         service.or_else(job)
     }
 
@@ -370,7 +376,11 @@ impl Reconciler {
             let plans: Vec<&SubjectPlan> = self.order.iter().filter_map(|subject| self.plans.get(subject)).collect();
             let view = SiteView {
                 in_flight: self.in_flight.iter().map(|(subject, step)| (subject.clone(), step.is_pull)).collect(),
-                max_unavailable: desired.services.iter().map(|(name, spec)| (name.clone(), spec.rollout.max_unavailable)).collect(),
+                max_unavailable: desired
+                    .services
+                    .iter()
+                    .map(|(name, spec)| (name.clone(), spec.rollout.max_unavailable))
+                    .collect(),
                 granted: self.granted.clone(),
                 ..SiteView::default()
             };
@@ -418,12 +428,13 @@ impl Reconciler {
             return;
         }
         let Some(desired) = self.desired.clone() else { return };
-        let container = step_container(&step).and_then(|id| {
-            self.observer.observed.containers.values().find(|container| container.id == id).cloned()
-        });
+        let container = step_container(&step)
+            .and_then(|id| self.observer.observed.containers.values().find(|container| container.id == id).cloned());
         let input_hash = match (&step, subject) {
             (Step::Quarantine { input_hash, .. } | Step::Pull { input_hash, .. }, _) => input_hash.clone(),
-            (_, Subject::Service(service)) => self.spec_in_force(service).map_or_else(String::new, |spec| spec.input_hash.clone()),
+            (_, Subject::Service(service)) => {
+                self.spec_in_force(service).map_or_else(String::new, |spec| spec.input_hash.clone())
+            }
             _ => String::new(),
         };
         let is_pull = matches!(step, Step::Pull { .. });
@@ -485,7 +496,8 @@ impl Reconciler {
         };
         for change in &aftermath.changes {
             if let MemoryChange::Quarantined { service, .. } = change {
-                self.ports.metrics.rolled_back(service.as_str(), crate::report::metrics::RollbackReason::GateFailed);
+                let reason = rollback_reason(&self.memory, service);
+                self.ports.metrics.rolled_back(service.as_str(), reason);
             }
             self.remember(change, &subject);
         }
@@ -530,6 +542,17 @@ impl Reconciler {
     }
 }
 
+/// In the closed vocabulary of metrics: the last error names what failed, else the gate did.
+fn rollback_reason(memory: &crate::model::memory::HostMemory, service: &ServiceName) -> RollbackReason {
+    let failure = memory.instances.get(service).and_then(|instance| instance.last_error.as_ref());
+    match failure.map(|failure| failure.reason.as_str()) {
+        Some("ValidationFailed") => RollbackReason::ValidationFailed,
+        Some("ReloadFailed") => RollbackReason::ReloadFailed,
+        Some(_) => RollbackReason::StartFailed,
+        None => RollbackReason::DeadlineExceeded,
+    }
+}
+
 /// Steps after which it must be known on disk what they were for.
 fn needs_memory(step: &Step) -> bool {
     matches!(step, Step::Create(create) if create.labels.contains_key(crate::model::labels::JOB))
@@ -551,12 +574,4 @@ fn step_container(step: &Step) -> Option<&str> {
         | Step::Collect { id, .. } => Some(id),
         _ => None,
     }
-}
-
-/// A container's name without the ending of a replacement.
-pub(super) fn base_name(container: &Arc<ObservedContainer>) -> &str {
-    crate::model::names::RESERVED_ENDINGS
-        .iter()
-        .find_map(|ending| container.name.strip_suffix(ending))
-        .unwrap_or(&container.name)
 }

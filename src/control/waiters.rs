@@ -2,9 +2,9 @@
 
 use tokio::time::Instant;
 
-use crate::model::names::{JobName, ServiceName};
 use crate::model::hold::HoldKind;
 use crate::model::job::JobState;
+use crate::model::names::{JobName, ServiceName};
 use crate::plan::step::Subject;
 
 use super::command::{Outcome, OutcomeCode, Replies, Wait};
@@ -121,7 +121,8 @@ impl Reconciler {
             Goal::Stopped(service) => {
                 let plan = self.plans.get(&Subject::Service(service.clone()))?;
                 let held = self.memory.holds.iter().any(|hold| hold.kind == HoldKind::Stop && hold.covers(service));
-                (self.is_quiet() && held && plan.state == "stopped").then(|| Outcome::done(format!("{service} is stopped")))
+                (self.is_quiet() && held && plan.state == "stopped")
+                    .then(|| Outcome::done(format!("{service} is stopped")))
             }
             Goal::JobEnded(job) => match self.memory.jobs.get(job).map(|record| &record.state) {
                 Some(JobState::Done { .. }) if self.is_quiet() => Some(Outcome::done(format!("{job} is done"))),

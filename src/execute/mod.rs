@@ -240,7 +240,10 @@ async fn look_up_accounts(hands: &Hands<'_>, image_id: &str, helper: &str) -> Re
         name: helper.to_owned(),
         image_id: image_id.to_owned(),
         image: reference,
-        settings: ContainerSettings { entrypoint: Some(vec!["/never-started".to_owned()]), ..ContainerSettings::default() },
+        settings: ContainerSettings {
+            entrypoint: Some(vec!["/never-started".to_owned()]),
+            ..ContainerSettings::default()
+        },
         networks: BTreeMap::new(),
         labels: ours(hands),
         carried_volumes: BTreeMap::new(),
@@ -287,14 +290,16 @@ async fn reload_process(engine: &dyn Engine, id: &str, reload: &crate::model::fi
     if let Some(validate) = &reload.validate {
         let outcome = engine.exec(id, &command(validate), EXEC_LIMIT).await.map_err(because("ValidateFailed"))?;
         if outcome.exit_code != 0 {
-            let message = format!("`{}` ended with {}: {}", validate.join(" "), outcome.exit_code, last_line(&outcome.output));
+            let message =
+                format!("`{}` ended with {}: {}", validate.join(" "), outcome.exit_code, last_line(&outcome.output));
             return Err(Failure { unread: true, ..Failure::spec("ValidationFailed", message) });
         }
     }
     if let Some(exec) = &reload.exec {
         let outcome = engine.exec(id, &command(exec), EXEC_LIMIT).await.map_err(because("ReloadFailed"))?;
         if outcome.exit_code != 0 {
-            let message = format!("`{}` ended with {}: {}", exec.join(" "), outcome.exit_code, last_line(&outcome.output));
+            let message =
+                format!("`{}` ended with {}: {}", exec.join(" "), outcome.exit_code, last_line(&outcome.output));
             return Err(Failure::spec("ReloadFailed", message));
         }
     }
@@ -347,7 +352,11 @@ async fn ask_done(
                     healthcheck: None,
                     ..job.settings.clone()
                 },
-                networks: job.networks.iter().map(|(name, attachment)| (name.to_string(), attachment.clone())).collect(),
+                networks: job
+                    .networks
+                    .iter()
+                    .map(|(name, attachment)| (name.to_string(), attachment.clone()))
+                    .collect(),
                 labels: ours(hands),
                 files_key: key(job.container_name.as_str(), &job.input_hash),
                 carried_volumes: BTreeMap::new(),
@@ -373,4 +382,3 @@ async fn collect(engine: &dyn Engine, id: &str, timed_out: bool) -> Result<Done,
     let exit_code = (!timed_out).then_some(container.state.exit_code);
     Ok(Done::Ended { exit_code, log })
 }
-

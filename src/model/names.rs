@@ -125,6 +125,13 @@ name!(
     VolumeName
 );
 
+impl SiteName {
+    /// For a status before any site could be read.
+    pub fn unknown() -> Self {
+        Self("unknown".to_owned())
+    }
+}
+
 impl ContainerName {
     /// The new container while it is prepared.
     pub fn next(&self) -> String {

@@ -15,7 +15,12 @@ pub fn wait(failures: u32, chance: f64) -> Span {
     let doubling = failures.saturating_sub(2).min(16);
     let ceiling = (FIRST << doubling).min(LONGEST);
     // Never quite zero from the second failure on: two thirds of the ceiling are jitter.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small numbers")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "small numbers"
+    )]
     let jitter = (ceiling as f64 * chance * 2.0 / 3.0) as u64;
     Span(ceiling / 3 + jitter)
 }

@@ -68,13 +68,17 @@ pub fn differences(desired: &InstanceDesired, live: &ObservedContainer, host: &H
 }
 
 fn is_ignored(desired: &InstanceDesired, field: &str) -> bool {
-    desired
-        .drift_ignore
-        .iter()
-        .any(|ignored| field == ignored || field.strip_prefix(ignored.as_str()).is_some_and(|rest| rest.starts_with('.')))
+    desired.drift_ignore.iter().any(|ignored| {
+        field == ignored || field.strip_prefix(ignored.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    })
 }
 
-fn image_difference(desired: &InstanceDesired, live: &ObservedContainer, host: &HostObserved, found: &mut Vec<Difference>) {
+fn image_difference(
+    desired: &InstanceDesired,
+    live: &ObservedContainer,
+    host: &HostObserved,
+    found: &mut Vec<Difference>,
+) {
     let wanted = host.image_ids.get(&desired.image.familiar());
     let differs = match wanted {
         Some(id) => *id != live.image_id,
@@ -92,11 +96,7 @@ fn image_difference(desired: &InstanceDesired, live: &ObservedContainer, host: &
     } else {
         (live.image.clone(), desired.image.to_string())
     };
-    found.push(Difference {
-        cause: Cause::words("image", &from, &to),
-        class: Disruption::Replace,
-        part: Part::Image,
-    });
+    found.push(Difference { cause: Cause::words("image", &from, &to), class: Disruption::Replace, part: Part::Image });
 }
 
 fn as_map(settings: &ContainerSettings) -> Map<String, Value> {
@@ -131,7 +131,15 @@ fn settings(
             continue;
         }
         let updatable = UPDATABLE.contains(&field) && wanted.contains_key(field);
-        push(desired, field, &value, &expected, if updatable { Disruption::Update } else { Disruption::Replace }, field, found);
+        push(
+            desired,
+            field,
+            &value,
+            &expected,
+            if updatable { Disruption::Update } else { Disruption::Replace },
+            field,
+            found,
+        );
     }
     map("environment", desired, image, &detail.settings, expected::environment, |s| s.environment.as_ref(), found);
     map("labels", desired, image, &detail.settings, expected::labels, |s| s.labels.as_ref(), found);
@@ -179,15 +187,16 @@ fn is_same(field: &str, expected: &Value, seen: &Value, host: &HostObserved) -> 
             unlimited(expected) && unlimited(seen)
         }
         "healthcheck" => match (expected, seen) {
-            (Value::Object(expected), Value::Object(seen)) => {
-                expected.iter().all(|(key, value)| seen.get(key) == Some(value) || (empty(value) && !seen.contains_key(key)))
-            }
+            (Value::Object(expected), Value::Object(seen)) => expected
+                .iter()
+                .all(|(key, value)| seen.get(key) == Some(value) || (empty(value) && !seen.contains_key(key))),
             _ => false,
         },
         "logging" => match (expected, seen) {
             // Options alone leave the driver to the engine.
             (Value::Object(expected), Value::Object(seen)) => {
-                let driver = expected.get("driver").is_none_or(|driver| empty(driver) || seen.get("driver") == Some(driver));
+                let driver =
+                    expected.get("driver").is_none_or(|driver| empty(driver) || seen.get("driver") == Some(driver));
                 let none = Value::Object(Map::new());
                 driver && expected.get("options").unwrap_or(&none) == seen.get("options").unwrap_or(&none)
             }
@@ -195,7 +204,8 @@ fn is_same(field: &str, expected: &Value, seen: &Value, host: &HostObserved) -> 
         },
         // A container is named in a spec and shown by its id.
         "network_mode" | "pid" | "ipc" => {
-            let name = |value: &Value| value.as_str().and_then(|text| text.strip_prefix("container:")).map(str::to_owned);
+            let name =
+                |value: &Value| value.as_str().and_then(|text| text.strip_prefix("container:")).map(str::to_owned);
             if let (Some(wanted), Some(id)) = (name(expected), name(seen)) {
                 return host.containers.get(&wanted).is_some_and(|container| container.id == id);
             }
@@ -230,7 +240,15 @@ fn map(
     if whole {
         for (name, value) in seen {
             if !wanted.contains_key(name) && !name.starts_with(labels::PREFIX) {
-                push(desired, &format!("{field}.{name}"), &json!(value), &Value::Null, Disruption::Replace, field, found);
+                push(
+                    desired,
+                    &format!("{field}.{name}"),
+                    &json!(value),
+                    &Value::Null,
+                    Disruption::Replace,
+                    field,
+                    found,
+                );
             }
         }
     }

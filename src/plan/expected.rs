@@ -24,8 +24,17 @@ pub enum Expected {
 fn neutral(field: &str) -> Option<Value> {
     let value = match field {
         "privileged" | "read_only" | "tty" | "stdin_open" => json!(false),
-        "cap_add" | "cap_drop" | "devices" | "device_cgroup_rules" | "dns" | "dns_opt" | "dns_search" | "extra_hosts"
-        | "group_add" | "ports" | "volumes_from" => json!([]),
+        "cap_add"
+        | "cap_drop"
+        | "devices"
+        | "device_cgroup_rules"
+        | "dns"
+        | "dns_opt"
+        | "dns_search"
+        | "extra_hosts"
+        | "group_add"
+        | "ports"
+        | "volumes_from" => json!([]),
         "sysctls" => json!({}),
         "cpus" | "cpu_shares" | "cpu_quota" | "cpu_period" | "cpu_rt_runtime" | "cpu_rt_period" | "mem_limit"
         | "mem_reservation" | "pids_limit" => json!(0),

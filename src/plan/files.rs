@@ -116,10 +116,15 @@ fn file_difference(
         return;
     }
     let Some(observed) = observed else { return };
-    let class = if file.on_change == OnChange::Replace && !is_own_directory { Disruption::Replace } else { Disruption::None };
+    let class =
+        if file.on_change == OnChange::Replace && !is_own_directory { Disruption::Replace } else { Disruption::None };
     if observed.mode != file.mode {
         found.push(Difference {
-            cause: Cause::words(format!("{field}.mode"), &format!("{:04o}", observed.mode), &format!("{:04o}", file.mode)),
+            cause: Cause::words(
+                format!("{field}.mode"),
+                &format!("{:04o}", observed.mode),
+                &format!("{:04o}", file.mode),
+            ),
             class,
             part: Part::File { path: file.path.clone(), content: false },
         });
@@ -137,7 +142,11 @@ fn file_difference(
 }
 
 /// A live directory is ours as a whole: what a spec no longer has goes away.
-fn extra_files(desired: &InstanceDesired, seen: &BTreeMap<String, crate::model::file::ObservedFile>, found: &mut Vec<Difference>) {
+fn extra_files(
+    desired: &InstanceDesired,
+    seen: &BTreeMap<String, crate::model::file::ObservedFile>,
+    found: &mut Vec<Difference>,
+) {
     for path in seen.keys().filter(|path| path.starts_with("live/")) {
         if desired.files.iter().any(|file| file.path == *path) {
             continue;

@@ -37,9 +37,7 @@ pub fn is_ready(desired: &InstanceDesired, container: &ObservedContainer, host: 
     if desired.ready.is_none() {
         return true;
     }
-    host.probes
-        .get(&desired.service)
-        .is_some_and(|answer| answer.container_id == container.id && answer.ready)
+    host.probes.get(&desired.service).is_some_and(|answer| answer.container_id == container.id && answer.ready)
 }
 
 /// The gate after one more look.
@@ -85,7 +83,13 @@ pub fn needed(desired: &InstanceDesired, container: &ObservedContainer, protects
 }
 
 /// The verdict on a gate that was just looked at. `protects` says whether an old instance is there to come back.
-pub fn judge(gate: &GateMemory, desired: &InstanceDesired, container: &ObservedContainer, protects: bool, now: Timestamp) -> Verdict {
+pub fn judge(
+    gate: &GateMemory,
+    desired: &InstanceDesired,
+    container: &ObservedContainer,
+    protects: bool,
+    now: Timestamp,
+) -> Verdict {
     let needed = needed(desired, container, protects);
     if gate.ready && gate.ready_for >= needed {
         return Verdict::Passed;

@@ -66,7 +66,8 @@ fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<St
         let is = |hash: Option<&String>| hash == Some(&desired.input_hash);
         let state = DependencyState {
             started: current.is_some_and(|container| container.is_running()),
-            ready: current.is_some_and(|container| gate::is_ready(desired, container, input.observed)) && proven.is_some(),
+            ready: current.is_some_and(|container| gate::is_ready(desired, container, input.observed))
+                && proven.is_some(),
             settled: is(proven.map(|proven| &proven.input_hash)) || is(failed.map(|failed| &failed.input_hash)),
         };
         known.insert(name.to_string(), state);
@@ -75,7 +76,9 @@ fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<St
         let record = input.memory.jobs.get(name);
         let done = record.is_some_and(|record| {
             matches!(record.state, JobState::Done { .. })
-                && (desired.schedule.is_some() || record.input_hash == desired.input_hash || desired.run == crate::model::job::JobRun::Once)
+                && (desired.schedule.is_some()
+                    || record.input_hash == desired.input_hash
+                    || desired.run == crate::model::job::JobRun::Once)
         });
         known.insert(name.to_string(), DependencyState { started: done, ready: done, settled: done });
     }

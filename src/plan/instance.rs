@@ -169,10 +169,9 @@ impl<'a> Planning<'a> {
         }
         if let Some(foreign) = self.slots.foreign {
             "blocked".clone_into(&mut self.state);
-            let owner = foreign.label(labels::SITE).map_or_else(
-                || "it was not made by Mastic".to_owned(),
-                |site| format!("it belongs to site `{site}`"),
-            );
+            let owner = foreign
+                .label(labels::SITE)
+                .map_or_else(|| "it was not made by Mastic".to_owned(), |site| format!("it belongs to site `{site}`"));
             let message = format!("the container name `{}` is taken by {}: {owner}", foreign.name, short(&foreign.id));
             self.condition(ConditionType::NameTaken, "NameTaken", message);
             return Next::Blocked;
@@ -213,7 +212,8 @@ impl<'a> Planning<'a> {
 
     fn quarantine_conditions(&mut self) {
         let Some(failed) = &self.memory.quarantine else { return };
-        let going_back = if self.input.proven.is_some() { "the spec before it is in force" } else { "there is none to go back to" };
+        let going_back =
+            if self.input.proven.is_some() { "the spec before it is in force" } else { "there is none to go back to" };
         let message = format!("generation {} failed here: {}; {going_back}", failed.generation, failed.reason);
         self.condition(ConditionType::Quarantined, "SpecFailed", message.clone());
         if self.input.proven.is_some() {
@@ -258,7 +258,9 @@ impl<'a> Planning<'a> {
             let satisfied = match (state, dependency.on) {
                 (None, _) => !dependency.required,
                 (Some(state), DependencyTarget::Started) => state.started && (!upgrade || state.settled),
-                (Some(state), DependencyTarget::Ready | DependencyTarget::Done) => state.ready && (!upgrade || state.settled),
+                (Some(state), DependencyTarget::Ready | DependencyTarget::Done) => {
+                    state.ready && (!upgrade || state.settled)
+                }
             };
             if !satisfied {
                 self.condition(ConditionType::Waiting, "DependencyNotReady", format!("waits for `{name}`"));
@@ -352,7 +354,8 @@ impl<'a> Planning<'a> {
         }
         let differs = self.change.is_some();
         if differs && self.is_proven() && self.ready_before() {
-            let causes = self.change.as_ref().map(|change| change.causes.iter().map(ToString::to_string).collect::<Vec<_>>());
+            let causes =
+                self.change.as_ref().map(|change| change.causes.iter().map(ToString::to_string).collect::<Vec<_>>());
             self.condition(ConditionType::Drifted, "Drifted", causes.unwrap_or_default().join("; "));
         }
         let acts = matches!(next, Next::Step(_) | Next::Remember(_));
@@ -387,7 +390,10 @@ impl<'a> Planning<'a> {
         if self.ready {
             return ("Ready", String::new());
         }
-        let first = self.conditions.iter().find(|condition| condition.kind != ConditionType::Reconciling && condition.is_true());
+        let first = self
+            .conditions
+            .iter()
+            .find(|condition| condition.kind != ConditionType::Reconciling && condition.is_true());
         match (first, next) {
             (Some(condition), _) => ("NotReady", format!("{}: {}", condition.kind.as_str(), condition.message)),
             (None, Next::Step(step)) => ("Changing", step.verb().to_owned()),

@@ -65,7 +65,8 @@ pub fn plan(input: &JobInput<'_>) -> SubjectPlan {
         causes: vec![Cause::words("job", planning.state, "done")],
     });
     let reason = if planning.ready { "Done" } else { "NotDone" };
-    let message = planning.conditions.first().map_or_else(|| planning.state.to_owned(), |condition| condition.message.clone());
+    let message =
+        planning.conditions.first().map_or_else(|| planning.state.to_owned(), |condition| condition.message.clone());
     let message = if planning.ready { String::new() } else { message };
     planning.conditions.insert(0, Condition::new(ConditionType::Ready, planning.ready, reason, message));
     planning.conditions.sort_by_key(|condition| condition.kind);
@@ -102,7 +103,11 @@ impl Planning<'_> {
         let slots = Slots::find(input.observed, owner, &job.container_name);
         if let Some(foreign) = slots.foreign {
             self.state = "blocked";
-            self.condition(ConditionType::NameTaken, "NameTaken", format!("the container name `{}` is taken", foreign.name));
+            self.condition(
+                ConditionType::NameTaken,
+                "NameTaken",
+                format!("the container name `{}` is taken", foreign.name),
+            );
             return Next::Blocked;
         }
         let record = input.memory.jobs.get(&job.job);
@@ -112,11 +117,20 @@ impl Planning<'_> {
         {
             return next;
         }
-        if input.memory.holds.iter().any(|hold| hold.kind == HoldKind::Pause && hold.service.is_none() && hold.is_active(input.now)) {
+        if input
+            .memory
+            .holds
+            .iter()
+            .any(|hold| hold.kind == HoldKind::Pause && hold.service.is_none() && hold.is_active(input.now))
+        {
             self.condition(ConditionType::Paused, "Paused", "the host is paused");
             return Next::Blocked;
         }
-        if job.schedule.is_some() { self.scheduled(record, slots.current) } else { self.by_inputs(record, slots.current) }
+        if job.schedule.is_some() {
+            self.scheduled(record, slots.current)
+        } else {
+            self.by_inputs(record, slots.current)
+        }
     }
 
     /// A container of the job is there: it runs, or its result is to be taken.
@@ -156,10 +170,18 @@ impl Planning<'_> {
                 self.state = "starting";
                 self.wants_to_run = true;
                 let digest = files::live_digest(&self.input.desired.files);
-                Some(Next::Step(Step::Start { id: container.id.clone(), hooks: crate::model::desired::Hooks::default(), digest }))
+                Some(Next::Step(Step::Start {
+                    id: container.id.clone(),
+                    hooks: crate::model::desired::Hooks::default(),
+                    digest,
+                }))
             }
             // Memory is gone, but the container tells that it was done.
-            Status::Exited if record.is_none() && container.state.exit_code == 0 && input_hash == self.input.desired.input_hash => {
+            Status::Exited
+                if record.is_none()
+                    && container.state.exit_code == 0
+                    && input_hash == self.input.desired.input_hash =>
+            {
                 let at = self.input.now;
                 let record = JobRecord { input_hash, state: JobState::Done { at }, attempts: 1, scheduled: None };
                 Some(Next::Remember(MemoryChange::Job { job: self.input.desired.job.clone(), record }))
@@ -279,7 +301,11 @@ impl Planning<'_> {
             Image::Known(image) => image,
             Image::NotInspected => return Next::Wait { until: None },
             Image::Missing => {
-                self.condition(ConditionType::Waiting, "ImageMissing", format!("the image {} is not on this host", job.image));
+                self.condition(
+                    ConditionType::Waiting,
+                    "ImageMissing",
+                    format!("the image {} is not on this host", job.image),
+                );
                 return Next::Blocked;
             }
             Image::Pull if job.pull_policy == PullPolicy::Never => return Next::Blocked,
@@ -290,11 +316,17 @@ impl Planning<'_> {
             return Next::Blocked;
         }
         let key = files::key(job.container_name.as_str(), &job.input_hash);
-        match prepare::files_step(input.observed, &image, &job.files, &key, job.container_name.as_str(), || FilesOf::Job(job.clone())) {
+        match prepare::files_step(input.observed, &image, &job.files, &key, job.container_name.as_str(), || {
+            FilesOf::Job(job.clone())
+        }) {
             Ok(None) => {}
             Ok(Some(step)) => return Next::Step(step),
             Err(owner) => {
-                self.condition(ConditionType::Stalled, "UnknownOwner", format!("the image knows no user or group `{owner}`"));
+                self.condition(
+                    ConditionType::Stalled,
+                    "UnknownOwner",
+                    format!("the image knows no user or group `{owner}`"),
+                );
                 return Next::Blocked;
             }
         }
@@ -358,7 +390,11 @@ impl Planning<'_> {
                 match running {
                     Some(container) => Some(container.id.clone()),
                     None => {
-                        self.condition(ConditionType::Waiting, "DependencyNotReady", format!("waits for `{service}` to be asked"));
+                        self.condition(
+                            ConditionType::Waiting,
+                            "DependencyNotReady",
+                            format!("waits for `{service}` to be asked"),
+                        );
                         return Next::Blocked;
                     }
                 }

@@ -31,7 +31,15 @@ pub fn plan(desired: &HostDesired, observed: &HostObserved) -> SubjectPlan {
             }
             None => {
                 let step = Step::CreateNetwork { name: name.to_string(), spec: spec.clone() };
-                step_of(&mut plan, ActionKind::CreateNetwork, Disruption::None, format!("networks.{name}"), "missing", "there", step);
+                step_of(
+                    &mut plan,
+                    ActionKind::CreateNetwork,
+                    Disruption::None,
+                    format!("networks.{name}"),
+                    "missing",
+                    "there",
+                    step,
+                );
             }
             Some(live) if !spec.external => changed(&mut plan, desired, observed, name.as_str(), spec, live),
             Some(_) => {}
@@ -46,14 +54,30 @@ pub fn plan(desired: &HostDesired, observed: &HostObserved) -> SubjectPlan {
             continue;
         }
         let step = Step::CreateVolume { name: name.to_string(), spec: spec.clone() };
-        step_of(&mut plan, ActionKind::CreateVolume, Disruption::None, format!("volumes.{name}"), "missing", "there", step);
+        step_of(
+            &mut plan,
+            ActionKind::CreateVolume,
+            Disruption::None,
+            format!("volumes.{name}"),
+            "missing",
+            "there",
+            step,
+        );
     }
     for network in observed.networks.values() {
         let ours = is_ours(desired, network);
         if ours && !desired.networks.contains_key(network.name.as_str()) && users(observed, &network.name).is_empty() {
             let step = Step::RemoveNetwork { name: network.name.clone() };
             let field = format!("networks.{}", network.name);
-            step_of(&mut plan, ActionKind::RemoveNetwork, Disruption::None, field, "there", "not declared any more", step);
+            step_of(
+                &mut plan,
+                ActionKind::RemoveNetwork,
+                Disruption::None,
+                field,
+                "there",
+                "not declared any more",
+                step,
+            );
         }
     }
     plan.ready = plan.change.is_none() && plan.conditions.is_empty();
@@ -85,16 +109,30 @@ fn changed(
 ) {
     let Some(field) = difference(spec, &live.spec) else { return };
     if !is_ours(desired, live) {
-        stall(plan, "NetworkDiffers", format!("the network `{name}` exists with another `{field}` and is not ours to change"));
+        stall(
+            plan,
+            "NetworkDiffers",
+            format!("the network `{name}` exists with another `{field}` and is not ours to change"),
+        );
         return;
     }
     let users = users(observed, name);
     if users.is_empty() {
         let step = Step::RemoveNetwork { name: name.to_owned() };
-        step_of(plan, ActionKind::RemoveNetwork, Disruption::None, format!("networks.{name}.{field}"), "as it was", "as declared", step);
+        step_of(
+            plan,
+            ActionKind::RemoveNetwork,
+            Disruption::None,
+            format!("networks.{name}.{field}"),
+            "as it was",
+            "as declared",
+            step,
+        );
     } else {
         let users = users.join(", ");
-        let message = format!("the network `{name}` differs in `{field}`; it can be made anew once nothing hangs on it ({users})");
+        let message = format!(
+            "the network `{name}` differs in `{field}`; it can be made anew once nothing hangs on it ({users})"
+        );
         stall(plan, "NetworkDiffers", message);
     }
 }

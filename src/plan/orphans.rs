@@ -28,7 +28,8 @@ pub fn plan(desired: &HostDesired, observed: &HostObserved, memory: &HostMemory,
     let orphans: Vec<&Arc<ObservedContainer>> =
         ours.iter().copied().filter(|container| is_orphan(desired, observed, container)).collect();
     let held = guard(desired, &ours, &orphans, memory);
-    let paused = memory.holds.iter().any(|hold| hold.kind == HoldKind::Pause && hold.service.is_none() && hold.is_active(now));
+    let paused =
+        memory.holds.iter().any(|hold| hold.kind == HoldKind::Pause && hold.service.is_none() && hold.is_active(now));
     orphans
         .into_iter()
         .map(|container| {
@@ -76,7 +77,11 @@ fn guard(
         return None;
     }
     let services = |containers: &[&Arc<ObservedContainer>]| {
-        containers.iter().filter_map(|container| container.label(labels::SERVICE)).map(str::to_owned).collect::<BTreeSet<_>>()
+        containers
+            .iter()
+            .filter_map(|container| container.label(labels::SERVICE))
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>()
     };
     let all = services(ours);
     let gone: BTreeSet<String> =

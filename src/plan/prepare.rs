@@ -27,7 +27,8 @@ pub(super) fn next(planning: &mut Planning<'_>, name: &str, before: Option<&Obse
         }
         Image::NotInspected => return Next::Wait { until: None },
         Image::Missing => {
-            let message = format!("the image {} is not on this host, and `pull_policy: never` forbids to fetch it", spec.image);
+            let message =
+                format!("the image {} is not on this host, and `pull_policy: never` forbids to fetch it", spec.image);
             planning.condition(ConditionType::Waiting, "ImageMissing", message);
             return Next::Blocked;
         }
@@ -36,11 +37,13 @@ pub(super) fn next(planning: &mut Planning<'_>, name: &str, before: Option<&Obse
         return blocked;
     }
     let key = files::key(spec.container_name.as_str(), &spec.create_hash);
-    match files_step(host, &image, &spec.files, &key, spec.container_name.as_str(), || FilesOf::Instance(spec.clone())) {
+    match files_step(host, &image, &spec.files, &key, spec.container_name.as_str(), || FilesOf::Instance(spec.clone()))
+    {
         Ok(None) => {}
         Ok(Some(step)) => return Next::Step(step),
         Err(owner) => {
-            let message = format!("the image {} knows no user or group `{owner}`, which a file is to belong to", spec.image);
+            let message =
+                format!("the image {} knows no user or group `{owner}`, which a file is to belong to", spec.image);
             planning.condition(ConditionType::Stalled, "UnknownOwner", message);
             return Next::Blocked;
         }
@@ -157,7 +160,12 @@ fn networks_and_ports(planning: &mut Planning<'_>) -> Option<Next> {
                 })
         });
         if let Some(holder) = holder {
-            let message = format!("port {published}/{} is held by container `{}` ({})", port.protocol, holder.name, short(&holder.id));
+            let message = format!(
+                "port {published}/{} is held by container `{}` ({})",
+                port.protocol,
+                holder.name,
+                short(&holder.id)
+            );
             planning.condition(ConditionType::PortHeldBy, "PortHeldBy", message);
             return Some(Next::Blocked);
         }
@@ -166,7 +174,11 @@ fn networks_and_ports(planning: &mut Planning<'_>) -> Option<Next> {
 }
 
 /// Anonymous volumes by the target paths at which the new container would get anonymous ones.
-fn carried(settings: &ContainerSettings, image: &ObservedImage, before: Option<&ObservedContainer>) -> BTreeMap<String, String> {
+fn carried(
+    settings: &ContainerSettings,
+    image: &ObservedImage,
+    before: Option<&ObservedContainer>,
+) -> BTreeMap<String, String> {
     let Some(detail) = before.and_then(|container| container.detail.as_ref()) else { return BTreeMap::new() };
     let wanted = settings.volumes.as_ref();
     detail

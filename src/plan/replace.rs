@@ -113,7 +113,8 @@ fn make_room(planning: &mut Planning<'_>, current: &ObservedContainer) -> Next {
 fn between(planning: &mut Planning<'_>, previous: &ObservedContainer, next: Option<&ObservedContainer>) -> Next {
     let name = planning.spec.container_name.to_string();
     describe(planning, previous);
-    let forward = next.filter(|next| !planning.fits(previous) && planning.fits(next) && planning.spec_failure().is_none());
+    let forward =
+        next.filter(|next| !planning.fits(previous) && planning.fits(next) && planning.spec_failure().is_none());
     match forward {
         Some(next) => {
             if previous.is_running() || previous.state.status == Status::Restarting {
@@ -152,7 +153,8 @@ fn prepared(planning: &mut Planning<'_>, current: &ObservedContainer, next: &Obs
         return Next::Step(Step::Quarantine { id: None, reason, input_hash: planning.spec.input_hash.clone() });
     }
     // The files of the new one may have been damaged while it waited.
-    let damaged = planning.differences(next).iter().any(|difference| matches!(difference.part, diff::Part::File { .. }));
+    let damaged =
+        planning.differences(next).iter().any(|difference| matches!(difference.part, diff::Part::File { .. }));
     if damaged {
         return Next::Step(Step::Remove { id: next.id.clone() });
     }

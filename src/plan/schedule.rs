@@ -46,7 +46,8 @@ pub fn due(schedule: &Schedule, handled: Timestamp, now: Timestamp) -> Due {
         return Due::Later(first);
     }
     // Of several that passed only the newest counts. A look a minute back finds it without walking through months.
-    let recent = next_after(Timestamp(now.0.saturating_sub(i64::try_from(MISSED_AFTER.0).unwrap_or(0)))).filter(|time| *time <= now);
+    let recent = next_after(Timestamp(now.0.saturating_sub(i64::try_from(MISSED_AFTER.0).unwrap_or(0))))
+        .filter(|time| *time <= now);
     let newest = recent.map_or(first, |recent| recent.max(first));
     if now.since(newest) > MISSED_AFTER && !schedule.run_missed { Due::Missed(now) } else { Due::Now(newest) }
 }

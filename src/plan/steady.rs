@@ -3,10 +3,10 @@
 use crate::model::condition::ConditionType;
 use crate::model::desired::{HealMode, Unhealthy};
 use crate::model::file::OnChange;
-use crate::model::settings::{ContainerSettings, RestartPolicy};
 use crate::model::hold::HoldKind;
 use crate::model::memory::Told;
 use crate::model::network::Attachment;
+use crate::model::settings::{ContainerSettings, RestartPolicy};
 use crate::observe::observed::{Health, ObservedContainer, Status};
 
 use super::backoff;
@@ -82,12 +82,18 @@ fn crash_loop(planning: &mut Planning<'_>, current: &ObservedContainer) {
     let ours = &planning.memory.restarts;
     let revived = ours.container_id == current.id && ours.revived >= CRASH_LOOP;
     if current.state.status == Status::Restarting || (revived && !current.is_running()) {
-        let message = format!("exit code {}, {} restarts by the engine", current.state.exit_code, current.state.restart_count);
+        let message =
+            format!("exit code {}, {} restarts by the engine", current.state.exit_code, current.state.restart_count);
         planning.condition(ConditionType::CrashLooping, "CrashLoopBackOff", message);
     }
 }
 
-fn report_only(planning: &mut Planning<'_>, current: &ObservedContainer, strongest: Option<Disruption>, causes: Vec<Cause>) -> Next {
+fn report_only(
+    planning: &mut Planning<'_>,
+    current: &ObservedContainer,
+    strongest: Option<Disruption>,
+    causes: Vec<Cause>,
+) -> Next {
     if let Some(class) = strongest {
         planning.change(kind_of(class), class, causes);
     } else if !current.is_running() && current.state.status != Status::Restarting {
@@ -137,7 +143,8 @@ fn revive(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Ne
                 RestartPolicy::Always | RestartPolicy::UnlessStopped => false,
             };
             if had_its_say && planning.is_proven() && !current.state.oom_killed && !was_stopped(current) {
-                let message = format!("it ended with exit code {}, and `restart` leaves it so", current.state.exit_code);
+                let message =
+                    format!("it ended with exit code {}, and `restart` leaves it so", current.state.exit_code);
                 planning.condition(ConditionType::Stalled, "Ended", message);
                 return Some(Next::Blocked);
             }
@@ -179,7 +186,12 @@ fn chance(id: &str, count: u32) -> f64 {
 }
 
 /// Mends in place: limits first, then networks, then files.
-fn mend(planning: &mut Planning<'_>, current: &ObservedContainer, differences: &[Difference], causes: Vec<Cause>) -> Option<Next> {
+fn mend(
+    planning: &mut Planning<'_>,
+    current: &ObservedContainer,
+    differences: &[Difference],
+    causes: Vec<Cause>,
+) -> Option<Next> {
     let strongest = differences.iter().map(|difference| difference.class).max()?;
     planning.change(kind_of(strongest), strongest, causes);
     if let Some(step) = update(planning, current, differences) {
@@ -283,11 +295,10 @@ fn write_files(planning: &mut Planning<'_>, current: &ObservedContainer, differe
     if let Some(needs) = needs
         && current.is_running()
     {
-        let written_down = planning
-            .memory
-            .told
-            .as_ref()
-            .is_some_and(|told| told.container_id == current.id && told.needs >= Some(needs.min(OnChange::Restart)));
+        let written_down =
+            planning.memory.told.as_ref().is_some_and(|told| {
+                told.container_id == current.id && told.needs >= Some(needs.min(OnChange::Restart))
+            });
         if !written_down {
             return Some(Next::Remember(MemoryChange::FilesChanging {
                 service: planning.spec.service.clone(),
@@ -330,10 +341,18 @@ fn tell(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next
     }
     planning.ready = false;
     if needs == OnChange::Reload {
-        planning.change(ActionKind::Reload, Disruption::Reload, vec![Cause::words("files", "written", "read by the process")]);
+        planning.change(
+            ActionKind::Reload,
+            Disruption::Reload,
+            vec![Cause::words("files", "written", "read by the process")],
+        );
         return Some(Next::Step(Step::Reload { id: current.id.clone(), reload: planning.spec.reload.clone(), digest }));
     }
-    planning.change(ActionKind::Restart, Disruption::Restart, vec![Cause::words("files", "written", "read by the process")]);
+    planning.change(
+        ActionKind::Restart,
+        Disruption::Restart,
+        vec![Cause::words("files", "written", "read by the process")],
+    );
     Some(restart(planning, current, digest))
 }
 
@@ -357,7 +376,11 @@ fn asked_restart(planning: &mut Planning<'_>, current: &ObservedContainer) -> Op
     if *meant != current.id {
         return Some(Next::Remember(MemoryChange::RestartDone { service: planning.spec.service.clone() }));
     }
-    planning.change(ActionKind::Restart, Disruption::Restart, vec![Cause::words("state", "running", "restarted on request")]);
+    planning.change(
+        ActionKind::Restart,
+        Disruption::Restart,
+        vec![Cause::words("state", "running", "restarted on request")],
+    );
     let digest = files::live_digest(&planning.spec.files);
     Some(restart(planning, current, digest))
 }

@@ -4,6 +4,7 @@ pub mod diff_view;
 pub mod event;
 pub mod metrics;
 pub mod redact;
+pub mod plan_view;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod status;
