@@ -10,22 +10,29 @@ test_needs=(
     git:git curl:curl cc:gcc shellcheck:shellcheck sysctl:procps busybox-static ca-certificates libc6-dev
 )
 
-# install_missing COMMAND:PACKAGE|PACKAGE...: packages of services must not start them; the tests run their own.
-install_missing() {
-    local missing=() need
+# missing_packages COMMAND:PACKAGE|PACKAGE...: prints the packages of which this machine lacks the command or all.
+missing_packages() {
+    local need
     for need in "$@"; do
         case "$need" in
-            *:*) command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}") ;;
-            *) dpkg-query -W -f '${Status}' "$need" 2>/dev/null | grep -q 'ok installed' || missing+=("$need") ;;
+            *:*) command -v "${need%%:*}" >/dev/null || echo "${need##*:}" ;;
+            *) dpkg-query -W -f '${Status}' "$need" 2>/dev/null | grep -q 'ok installed' || echo "$need" ;;
         esac
-    done
+    done | sort -u
+}
+
+# install_missing COMMAND:PACKAGE|PACKAGE...
+install_missing() {
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || { echo "missing, and no apt-get to install them: ${missing[*]}" >&2; return 1; }
     echo "== installing: ${missing[*]}"
     apt_install "${missing[@]}"
 }
 
-# apt_install PACKAGE...: quietly, without recommended packages and without starting a service.
+# apt_install PACKAGE...: quietly, without recommended packages and without starting a service: what needs one starts its
+# own.
 apt_install() {
     local policy=/usr/sbin/policy-rc.d ours=no code=0
     if [ ! -e "$policy" ]; then
