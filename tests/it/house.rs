@@ -1,6 +1,6 @@
 //! That the tests' own helpers keep their word, and what `--version` says.
 
-use crate::support::{Registry, Sandbox, docker, try_docker};
+use crate::support::{Registry, Sandbox, command, docker, try_docker};
 
 #[test]
 fn a_sandbox_leaves_nothing_behind() {
@@ -36,4 +36,22 @@ fn a_registry_gives_images_to_those_who_may() {
     let closed = Registry::with_login("reader", "s3cret");
     let error = try_docker(&["pull", "-q", &closed.push(&image, "some/thing:1")]).unwrap_err();
     assert!(error.contains("no basic auth credentials"), "{error}");
+}
+
+/// What `tests/run` prints at its end is summed up from the logs of either runner.
+#[test]
+fn the_counts_of_both_runners_are_understood() {
+    let sandbox = Sandbox::new();
+    let count = |log: &str| {
+        let path = sandbox.write("runner.log", log);
+        let script = format!("source '{}/tests/lib.sh'; test_counts '{}'", env!("CARGO_MANIFEST_DIR"), path.display());
+        command("bash", &["-c", &script]).trim().to_owned()
+    };
+    let cargo = "running 2 tests\ntest result: ok. 12 passed; 0 failed; 0 ignored\n\n\
+                 test result: FAILED. 3 passed; 2 failed; 0 ignored\n";
+    assert_eq!(count(cargo), "15 2");
+    let nextest = "\u{1b}[32;1m     Summary\u{1b}[0m [  1.747s] 10 tests run: 7 passed (1 slow), 2 failed, 1 timed out, 4 skipped\n";
+    assert_eq!(count(nextest), "7 3");
+    assert_eq!(count("     Summary [   0.003s] 1 test run: 1 passed, 0 skipped\n"), "1 0");
+    assert_eq!(count("error: could not compile\n"), "0 0");
 }
