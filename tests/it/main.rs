@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the world that the program meets")]
 
+mod alerts;
 mod architecture;
 mod differential;
 mod house;
 mod support;
+mod systemd;
 mod tree;
