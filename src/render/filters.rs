@@ -2,6 +2,8 @@
 //!
 //! Their errors are fixed words ([`refuse`]): an error never repeats what the filter was given.
 
+#![expect(clippy::needless_pass_by_value, reason = "the engine hands arguments over as values")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 

@@ -6,6 +6,9 @@
 
 pub mod environment;
 pub mod filters;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod properties;
 pub mod safe_error;
 pub mod scope;
 pub mod seal;

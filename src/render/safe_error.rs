@@ -4,7 +4,7 @@
 //! kind of the error, words of our own, and pieces of the *source text* of the template. Nothing else is let through.
 
 use std::error::Error as _;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use minijinja::{Error, ErrorKind};
@@ -42,7 +42,19 @@ pub struct Frame {
 
 /// Why a template could not be rendered. It holds no value of any variable, secret or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TemplateError {
+pub struct TemplateError(Box<Details>);
+
+impl std::ops::Deref for TemplateError {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+/// All that is told of an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
     /// What went wrong.
     pub kind: Kind,
     /// Template, or place of a scalar.
@@ -86,7 +98,7 @@ impl std::error::Error for TemplateError {}
 impl TemplateError {
     /// An error of ours, without a place inside the text.
     pub(super) fn new(kind: Kind, template: &str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind,
             template: template.to_owned(),
             line: None,
@@ -95,18 +107,25 @@ impl TemplateError {
             message: message.into(),
             subject: None,
             used_in: Vec::new(),
-        }
+        }))
     }
 
     /// The same about a piece of the source text that is undefined.
     pub(super) fn about(mut self, text: &str, range: Range<usize>) -> Self {
-        self.line = line(text, range.start);
-        self.column = column(text, range.start);
-        self.subject = snippet(text, range.clone());
-        if let Some(subject) = &self.subject {
-            self.message = format!("`{subject}` is undefined");
+        let details = &mut *self.0;
+        details.line = line(text, range.start);
+        details.column = column(text, range.start);
+        details.subject = snippet(text, range.clone());
+        if let Some(subject) = &details.subject {
+            details.message = format!("`{subject}` is undefined");
         }
-        self.range = Some(range);
+        details.range = Some(range);
+        self
+    }
+
+    /// Says where the variable was written in which it happened.
+    pub(super) fn written_at(mut self, origin: &str) -> Self {
+        let _ = write!(self.0.template, " ({origin})");
         self
     }
 
@@ -123,8 +142,8 @@ impl TemplateError {
             }
             if let Some(Carried(inner)) = source.downcast_ref::<Carried>() {
                 let mut found = inner.clone();
-                found.used_in.push(place(current, scalar).0);
-                found.used_in.extend(frames.into_iter().rev());
+                found.0.used_in.push(place(current, scalar).0);
+                found.0.used_in.extend(frames.into_iter().rev());
                 return found;
             }
             words = source.downcast_ref::<Refusal>().map(|refusal| refusal.0);
@@ -136,7 +155,7 @@ impl TemplateError {
         let column = source.as_deref().zip(range.as_ref()).and_then(|(text, range)| column(text, range.start));
         let line = source.as_deref().zip(range.as_ref()).and_then(|(text, range)| line(text, range.start));
         let (kind, message) = describe(current, words, subject.as_deref());
-        Self {
+        Self(Box::new(Details {
             kind,
             template: frame.template,
             line: line.or(frame.line),
@@ -145,7 +164,7 @@ impl TemplateError {
             message,
             subject,
             used_in: frames.into_iter().rev().collect(),
-        }
+        }))
     }
 }
 

@@ -133,7 +133,7 @@ impl Scope {
                         && error.template.starts_with(&place_of(name))
                         && !error.template.contains(' ')
                     {
-                        error.template = format!("{} ({origin})", error.template);
+                        error = error.written_at(origin);
                     }
                     let _ = self.failed.set(error.clone());
                     return Some(Value::from(carry(error)));

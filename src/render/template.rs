@@ -72,7 +72,7 @@ struct Sources {
 impl Sources {
     fn get(&self, numbered: &str) -> Option<String> {
         let (name, number) = numbered.split_once(NUMBER)?;
-        self.numbers.get(name)?.get(number.parse::<usize>().ok()?).map(|text| text.to_string())
+        self.numbers.get(name)?.get(number.parse::<usize>().ok()?).map(ToString::to_string)
     }
 }
 
