@@ -407,10 +407,7 @@ mod tests {
         ];
         for source in failing {
             let result = templates().render("t/main.j2", source, &context());
-            let error = match result {
-                Ok(_) => continue,
-                Err(error) => error,
-            };
+            let Err(error) = result else { continue };
             for text in [format!("{error}"), format!("{error:#}"), format!("{error:?}"), format!("{error:#?}")] {
                 assert!(!text.to_lowercase().contains("hunter2"), "{source}: {text}");
             }

@@ -7,6 +7,7 @@ mod alerts;
 mod architecture;
 mod differential;
 mod house;
+mod render_speed;
 mod support;
 mod systemd;
 mod tree;
