@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod docker;
 pub mod files;
 pub mod http;
+pub mod identity;
 pub mod journal;
 pub mod lock;
 pub mod measured;
@@ -20,6 +21,8 @@ pub mod serve;
 pub mod site_files;
 pub mod store;
 pub mod systemd;
+pub mod terminal;
+pub mod watch;
 
 /// What the system says of an error, without its number.
 pub fn system_words(error: &std::io::Error) -> String {

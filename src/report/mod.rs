@@ -3,8 +3,8 @@
 pub mod diff_view;
 pub mod event;
 pub mod metrics;
-pub mod redact;
 pub mod plan_view;
+pub mod redact;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod status;
