@@ -10,7 +10,6 @@ pub mod labels;
 pub mod memory;
 pub mod names;
 pub mod network;
-pub mod normal;
 pub mod probe;
 pub mod secret;
 pub mod settings;

@@ -185,7 +185,7 @@ pub trait Engine: ObserveEngine {
     async fn create_network(&self, name: &str, spec: &NetworkSpec, labels: &Labels) -> Answer<()>;
     /// Removes it; done if it is gone.
     async fn remove_network(&self, name: &str) -> Answer<()>;
-    /// Hangs a container on a network.
+    /// Hangs a container on a network; done if it hangs there.
     async fn connect_network(&self, network: &str, id: &str, attachment: &Attachment) -> Answer<()>;
     /// Takes it off; done if it is off.
     async fn disconnect_network(&self, network: &str, id: &str) -> Answer<()>;

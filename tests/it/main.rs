@@ -6,6 +6,7 @@
 mod alerts;
 mod architecture;
 mod differential;
+mod docker_engine;
 mod house;
 mod render_speed;
 mod support;

@@ -31,7 +31,7 @@ pub(super) fn read(path: &str, archive: &[u8], limit: u64) -> Answer<Entry> {
         let link = entry.link_name().map_err(broken)?.unwrap_or_default().to_string_lossy().into_owned();
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let full = if link.starts_with('/') { link } else { format!("{parent}/{link}") };
-        return Ok(Entry::Link(crate::model::normal::path(&full)));
+        return Ok(Entry::Link(super::normal::path(&full)));
     }
     if !kind.is_file() {
         return Err(EngineError::Refused(format!("{path} is no file")));

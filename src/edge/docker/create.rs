@@ -18,6 +18,8 @@ use crate::port::engine::{Answer, CreateContainer, EngineError};
 
 /// From here on an address can be fixed per network, and checks have a start interval.
 const API_PER_NETWORK: (u32, u32) = (1, 44);
+/// From here on attaching heeds the hardware address.
+const API_CONNECT_ADDRESS: (u32, u32) = (1, 54);
 /// From here on there are annotations.
 const API_ANNOTATIONS: (u32, u32) = (1, 43);
 
@@ -26,7 +28,7 @@ const API_ANNOTATIONS: (u32, u32) = (1, 43);
 pub(super) struct CreateCall {
     /// The body.
     pub(super) body: Value,
-    /// The networks that have to be attached afterwards; engines before API 1.44 take one at creation.
+    /// The networks that have to be attached afterwards: engines before API 1.44 take one at creation.
     pub(super) networks: Vec<(String, Attachment)>,
 }
 
@@ -44,13 +46,18 @@ pub(super) fn call(request: &CreateContainer, image: &str, api: (u32, u32)) -> A
     let first = networks.iter().position(|(name, _)| wanted.is_none_or(|wanted| wanted == name));
     let first = first.map(|index| networks.remove(index));
     host.network_mode = wanted.map(str::to_owned).or_else(|| first.as_ref().map(|(name, _)| name.clone()));
-    let endpoints = first.map(|(name, attachment)| {
+    let mut endpoints: HashMap<String, EndpointSettings> = HashMap::new();
+    if let Some((name, attachment)) = first {
         let mut endpoint = endpoint(&attachment);
         if api >= API_PER_NETWORK && endpoint.mac_address.is_none() {
             endpoint.mac_address.clone_from(&settings.mac_address);
         }
-        NetworkingConfig { endpoints_config: Some(HashMap::from([(name, endpoint)])) }
-    });
+        endpoints.insert(name, endpoint);
+    }
+    if api >= API_PER_NETWORK {
+        endpoints.extend(networks.drain(..).map(|(name, attachment)| (name, endpoint(&attachment))));
+    }
+    let endpoints = (!endpoints.is_empty()).then(|| NetworkingConfig { endpoints_config: Some(endpoints) });
 
     let mut labels: HashMap<String, String> = settings.labels.clone().unwrap_or_default().into_iter().collect();
     labels.extend(request.labels.clone());
@@ -100,6 +107,15 @@ fn check_version(request: &CreateContainer, api: (u32, u32)) -> Answer<()> {
     needs(settings.annotations.is_some(), "annotations", API_ANNOTATIONS)?;
     let per_network = request.networks.values().any(|attachment| attachment.mac_address.is_some());
     needs(per_network, "networks: mac_address", API_PER_NETWORK)
+}
+
+/// An attachment that is made later than the container: before API 1.54 its hardware address is silently dropped.
+pub(super) fn check_attachment(attachment: &Attachment, api: (u32, u32)) -> Answer<()> {
+    if attachment.mac_address.is_some() && api < API_CONNECT_ADDRESS {
+        let text = "this engine takes the mac_address of a network only when it makes the container";
+        return Err(EngineError::Refused(text.to_owned()));
+    }
+    Ok(())
 }
 
 fn host_config(settings: &ContainerSettings) -> Answer<HostConfig> {
@@ -179,7 +195,6 @@ fn list<'a>(values: Option<impl IntoIterator<Item = &'a String>>) -> Option<Vec<
 }
 
 fn device(text: &str) -> DeviceMapping {
-    let text = crate::model::normal::device(text);
     let mut parts = text.split(':').map(str::to_owned);
     DeviceMapping { path_on_host: parts.next(), path_in_container: parts.next(), cgroup_permissions: parts.next() }
 }

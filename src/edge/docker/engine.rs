@@ -113,12 +113,26 @@ async fn image_to_use(observer: &DockerObserver, request: &CreateContainer) -> A
     }
 }
 
-/// Whether a warning tells of something that was not asked for. A kernel without accounting of swap warns at each
-/// memory limit, which works all the same; a host that does not forward tells so at each container.
+/// An engine takes a network that it does not have, and fails at the start of the container.
+async fn check_networks(observer: &DockerObserver, request: &CreateContainer) -> Answer<()> {
+    if request.networks.is_empty() {
+        return Ok(());
+    }
+    let known = observer.list_networks().await?;
+    let is_known = |wanted: &str| known.iter().any(|network| network.name == wanted || network.id == wanted);
+    match request.networks.keys().find(|name| !is_known(name)) {
+        Some(name) => Err(EngineError::NotFound(format!("network {name} not found"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a warning is of no setting that would be ignored. A kernel without accounting of swap warns at each memory
+/// limit, which works all the same; a host that does not forward tells so at each container; and whoever disables the
+/// OOM killer gets just that, with advice.
 fn is_harmless(warning: &str, settings: &ContainerSettings) -> bool {
     let text = warning.to_lowercase();
     let swap = text.contains("swap limit") && settings.memswap_limit.is_none();
-    swap || text.contains("forwarding is disabled")
+    swap || text.contains("forwarding is disabled") || text.contains("oom killer is disabled for the container")
 }
 
 /// A memory limit above the sum of memory and swap is refused. Where that sum is the engine's own choice (twice the
@@ -155,6 +169,7 @@ impl Engine for DockerEngine {
     }
 
     async fn create_container(&self, request: &CreateContainer) -> Answer<String> {
+        check_networks(&self.observer, request).await?;
         let image = image_to_use(&self.observer, request).await?;
         let call = create::call(request, &image, self.observer.api().await?)?;
         let platform = request.settings.platform.as_deref().map(|platform| format!("&platform={}", escape(platform)));
@@ -273,7 +288,14 @@ impl Engine for DockerEngine {
     }
 
     async fn connect_network(&self, network: &str, id: &str, attachment: &Attachment) -> Answer<()> {
-        self.attach(network, id, attachment).await
+        create::check_attachment(attachment, self.observer.api().await?)?;
+        match self.attach(network, id, attachment).await {
+            Err(EngineError::Refused(text)) if text.contains("already exists in network") => {
+                let attached = self.observer.inspect(id).await?.network_settings.networks.contains_key(network);
+                if attached { Ok(()) } else { Err(EngineError::Failed(text)) }
+            }
+            other => other,
+        }
     }
 
     async fn disconnect_network(&self, network: &str, id: &str) -> Answer<()> {

@@ -30,7 +30,7 @@ const SURROUNDINGS: [&str; 14] = [
 ];
 
 /// Kernel or runtime refused this container, and would again.
-const REFUSALS: [&str; 14] = [
+const REFUSALS: [&str; 17] = [
     "oci runtime create failed",
     "oci runtime start failed",
     "failed to create shim",
@@ -45,6 +45,9 @@ const REFUSALS: [&str; 14] = [
     "invalid",
     "not supported",
     "unable to apply",
+    "unable to find",
+    "could not select device driver",
+    "is supported only",
 ];
 
 /// The text of an error reply: `{"message": "..."}`, or as it is.
@@ -62,7 +65,11 @@ pub(super) fn from_status(status: u16, text: &str) -> EngineError {
     let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let text = if text.is_empty() { format!("the engine answered {status}") } else { text.to_owned() };
     match status {
+        // The image is there, but not for this machine.
+        404 if says(&["does not match the specified platform"]) => EngineError::Refused(text),
         404 => EngineError::NotFound(text),
+        // A container that another one shares something with.
+        400 if says(&["no such container"]) => EngineError::NotFound(text),
         409 => EngineError::Conflict(text),
         400..500 if says(&SURROUNDINGS) => EngineError::Failed(text),
         400..500 | 501 => EngineError::Refused(text),

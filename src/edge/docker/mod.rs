@@ -19,6 +19,7 @@ mod limits;
 mod logs;
 mod mounts;
 mod network;
+mod normal;
 mod observer;
 mod transport;
 mod version;

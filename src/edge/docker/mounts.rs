@@ -12,16 +12,12 @@ use bollard::models::{
     MountVolumeOptions,
 };
 
-use super::wire;
-use crate::model::normal;
+use super::{normal, wire};
 use crate::model::settings::Mount;
 use crate::port::engine::EngineError;
 
 /// Key and path of a source of ours.
 pub(super) type Managed<'a> = &'a (dyn Fn(&str) -> Option<(String, String)> + Send + Sync);
-
-/// Docker's propagation where none is asked for.
-const PRIVATE: &str = "rprivate";
 
 /// Puts the mounts into what a container is created from.
 pub(super) fn write(
@@ -174,13 +170,15 @@ fn read_bind(text: &str) -> Option<(String, Mount)> {
     let options: Vec<&str> = parts.next().map(|options| options.split(',').collect()).unwrap_or_default();
     let read_only = options.contains(&"ro");
     if source.starts_with('/') {
-        let propagation = options.iter().find(|option| option.parse::<MountBindOptionsPropagationEnum>().is_ok());
+        let propagation = options
+            .iter()
+            .find(|option| !option.is_empty() && option.parse::<MountBindOptionsPropagationEnum>().is_ok());
         Some((
             target,
             Mount::Bind {
-                source: normal::path(source),
+                source: source.to_owned(),
                 read_only,
-                propagation: propagation.and_then(|text| named_propagation(text)),
+                propagation: propagation.map(|text| (*text).to_owned()),
                 create_host_path: true,
             },
         ))
@@ -190,10 +188,6 @@ fn read_bind(text: &str) -> Option<(String, Mount)> {
         let nocopy = options.contains(&"nocopy");
         Some((target, Mount::Volume { source: Some(source.to_owned()), read_only, nocopy }))
     }
-}
-
-fn named_propagation(text: &str) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty() && *text != PRIVATE).map(str::to_owned)
 }
 
 fn read_tmpfs(text: &str) -> Mount {
@@ -218,9 +212,9 @@ fn read_mount(mount: &ApiMount) -> Option<(String, Mount)> {
             let options = mount.bind_options.as_ref();
             let propagation = options.and_then(|options| options.propagation).map(|value| value.to_string());
             Mount::Bind {
-                source: normal::path(&source?),
+                source: source?,
                 read_only,
-                propagation: propagation.and_then(|text| named_propagation(&text)),
+                propagation: propagation.filter(|text| !text.is_empty()),
                 create_host_path: options.and_then(|options| options.create_mountpoint).unwrap_or_default(),
             }
         }
@@ -275,6 +269,7 @@ mod tests {
         let volumes = BTreeMap::from([
             ("/a".to_owned(), bind("/src", true, None, false)),
             ("/b".to_owned(), bind("/src", false, Some("rslave"), false)),
+            ("/b2".to_owned(), bind("/src/", false, Some("rprivate"), false)),
             ("/c".to_owned(), bind("/src", true, Some("shared"), true)),
             ("/d".to_owned(), bind("/src", false, None, true)),
             ("/e".to_owned(), Mount::Volume { source: Some("data".into()), read_only: true, nocopy: true }),

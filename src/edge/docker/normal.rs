@@ -1,4 +1,5 @@
-//! One way to write what Docker takes in several: both what a site says and what an engine reports go through here.
+//! One way to write what Docker takes in several, for what an engine reports. Where it echoes what it was asked for,
+//! the echo is left as it is: then both sides are equal without agreeing on more than necessary.
 
 /// Signals by number, from 1; Linux on x86 and ARM agree on these.
 const SIGNALS: [&str; 31] = [
@@ -8,7 +9,7 @@ const SIGNALS: [&str; 31] = [
 ];
 
 /// `SIGTERM` for `15`, `term`, `SIGTERM`. A number without a name stays a number.
-pub fn signal(text: &str) -> String {
+pub(super) fn signal(text: &str) -> String {
     let text = text.trim();
     if let Ok(number) = text.parse::<usize>() {
         return match number.checked_sub(1).and_then(|index| SIGNALS.get(index)) {
@@ -21,43 +22,13 @@ pub fn signal(text: &str) -> String {
 }
 
 /// `NET_ADMIN` for `net_admin` and `CAP_NET_ADMIN`.
-pub fn capability(text: &str) -> String {
+pub(super) fn capability(text: &str) -> String {
     let upper = text.trim().to_ascii_uppercase();
     upper.strip_prefix("CAP_").map_or(upper.clone(), str::to_owned)
 }
 
-/// `8080/tcp` for `8080`.
-pub fn port(text: &str) -> String {
-    let text = text.trim().to_ascii_lowercase();
-    if text.contains('/') { text } else { format!("{text}/tcp") }
-}
-
-/// `/dev/x:/dev/x:rwm` for `/dev/x`; the rights in the order `rwm`.
-pub fn device(text: &str) -> String {
-    let mut parts = text.split(':');
-    let host = parts.next().unwrap_or_default();
-    let (container, rights) = match (parts.next(), parts.next()) {
-        (None, _) => (host, "rwm"),
-        (Some(rights), None) if !rights.starts_with('/') => (host, rights),
-        (Some(container), None) => (container, "rwm"),
-        (Some(container), Some(rights)) => (container, rights),
-    };
-    let rights: String = ['r', 'w', 'm'].into_iter().filter(|right| rights.contains(*right)).collect();
-    format!("{host}:{container}:{rights}")
-}
-
-/// `no-new-privileges` for its several forms, `label=disable` for `label:disable`.
-pub fn security_option(text: &str) -> String {
-    let text = text.trim();
-    match text.split_once(['=', ':']) {
-        Some(("no-new-privileges", "true")) => "no-new-privileges".to_owned(),
-        Some((name, value)) if !name.starts_with('{') => format!("{name}={value}"),
-        _ => text.to_owned(),
-    }
-}
-
 /// `name:address` for `name=address` and `name:[address]`.
-pub fn extra_host(text: &str) -> String {
+pub(super) fn extra_host(text: &str) -> String {
     match text.trim().split_once(['=', ':']) {
         Some((name, address)) => {
             let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
@@ -68,7 +39,7 @@ pub fn extra_host(text: &str) -> String {
 }
 
 /// A path in a container without `.`, doubled and trailing slashes, as the engine reports it.
-pub fn path(text: &str) -> String {
+pub(super) fn path(text: &str) -> String {
     let mut parts = Vec::new();
     for part in text.split('/') {
         match part {
@@ -83,7 +54,7 @@ pub fn path(text: &str) -> String {
 }
 
 /// Bytes of `64m`, `1g`, `512k`, `100`, `2gb`, `1gib`, in binary units as Docker has them; none if it is no size.
-pub fn bytes(text: &str) -> Option<i64> {
+pub(super) fn bytes(text: &str) -> Option<i64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
     let (number, unit) = lower.split_at(digits);
@@ -118,14 +89,6 @@ mod tests {
         assert_eq!(signal(""), "");
         assert_eq!(capability("cap_net_admin"), "NET_ADMIN");
         assert_eq!(capability("all"), "ALL");
-        assert_eq!(port("80"), "80/tcp");
-        assert_eq!(port("53/UDP"), "53/udp");
-        assert_eq!(device("/dev/a"), "/dev/a:/dev/a:rwm");
-        assert_eq!(device("/dev/a:r"), "/dev/a:/dev/a:r");
-        assert_eq!(device("/dev/a:/dev/b:wr"), "/dev/a:/dev/b:rw");
-        assert_eq!(security_option("no-new-privileges:true"), "no-new-privileges");
-        assert_eq!(security_option("label:disable"), "label=disable");
-        assert_eq!(security_option("seccomp=unconfined"), "seccomp=unconfined");
         assert_eq!(extra_host("a=::1"), "a:::1");
         assert_eq!(extra_host("a:[::1]"), "a:::1");
         assert_eq!(path("/a//b/./c/../d/"), "/a/b/d");
