@@ -304,9 +304,9 @@ impl Object for Host {
     }
 }
 
-/// Whether a string has to be evaluated at all.
+/// Whether a scalar has to be evaluated at all. A comment alone does not make it a template: shells write `${#x}`.
 pub fn is_template(text: &str) -> bool {
-    text.contains("{{") || text.contains("{%") || text.contains("{#")
+    text.contains("{{") || text.contains("{%")
 }
 
 /// The inside of a text that is one `{{ ... }}` and nothing else, and where it begins. It may still turn out to be two.

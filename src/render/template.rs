@@ -93,7 +93,7 @@ impl Templates {
 
     /// Renders a file. `name` is its path in the site, for messages and for what it includes.
     pub fn render(&self, name: &str, source: &str, context: &Context) -> Result<Rendered, TemplateError> {
-        if !is_template(source) {
+        if !is_template(source) && !source.contains("{#") {
             let shown = Shown::Text(source.to_owned());
             return Ok(Rendered { real: Sensitive::new(source), shown, uses_secret: false });
         }
@@ -282,6 +282,7 @@ mod tests {
     fn scalars_keep_their_type() {
         let cases = [
             ("plain", json!("plain")),
+            ("echo ${#x}", json!("echo ${#x}")),
             ("{{ port }}", json!(8080)),
             (" {{ port }} ", json!(8080)),
             ("{{- port -}}", json!(8080)),
