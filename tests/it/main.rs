@@ -11,4 +11,5 @@ mod house;
 mod render_speed;
 mod support;
 mod systemd;
+mod systemd_notify;
 mod tree;
