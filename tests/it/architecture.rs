@@ -10,7 +10,7 @@ use crate::tree::{files, none, read, shown};
 const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("observe", &["model"]),
-    ("parse", &["model"]),
+    ("parse", &["model", "port::site_files"]),
     ("render", &["model"]),
     ("resolve", &["model", "parse", "render", "port::site_files"]),
     ("plan", &["model", "observe"]),
@@ -61,7 +61,7 @@ const PURE: [&str; 8] = ["model", "observe", "parse", "render", "resolve", "plan
 const EFFECTS: [&str; 2] = ["edge", "cli"];
 
 /// Paths that reach for the world; named in `EFFECTS` only.
-const WORLD: [&str; 27] = [
+const WORLD: [&str; 30] = [
     "bollard",
     "notify",
     "axum",
@@ -80,7 +80,10 @@ const WORLD: [&str; 27] = [
     "std::fs",
     "std::process",
     "std::env",
-    "std::net",
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
+    "std::net::ToSocketAddrs",
     "std::os",
     "std::thread",
     "std::time::SystemTime",
