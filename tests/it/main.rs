@@ -9,6 +9,7 @@ mod differential;
 mod docker_engine;
 mod house;
 mod render_speed;
+mod state_directory;
 mod support;
 mod systemd;
 mod systemd_notify;
