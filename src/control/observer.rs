@@ -10,9 +10,7 @@ use futures_util::stream;
 
 use crate::model::desired::HostDesired;
 use crate::model::memory::HostMemory;
-use crate::observe::observed::{
-    ContainerState, ContainerSummary, EngineState, HostObserved, ObservedContainer, ObservedImage,
-};
+use crate::observe::observed::{ContainerState, ContainerSummary, EngineState, HostObserved, ObservedContainer};
 use crate::plan::files;
 use crate::port::engine::{EngineError, ObserveEngine};
 use crate::port::files::ObserveFiles;

@@ -49,6 +49,8 @@ const RECENT_EVENTS: usize = 500;
 pub struct Mode {
     /// Whether the site is read at the start and on edits; else what was accepted is kept.
     pub follow_source: bool,
+    /// Whether steps are taken; else it only looks and plans.
+    pub act: bool,
 }
 
 /// A step under way.

@@ -37,7 +37,7 @@ impl Reconciler {
             // A new version of the engine: what it reports is looked at once before anything is done about it.
             self.observe_only = false;
             self.all_dirty = true;
-        } else {
+        } else if self.mode.act {
             self.start_steps().await;
         }
         self.start_probes();
@@ -52,6 +52,12 @@ impl Reconciler {
     /// Looks and plans, for those who only ask.
     pub(super) async fn turn_without_steps(&mut self) {
         self.look().await;
+        self.plan_all();
+        self.start_probes();
+        // Whoever asks wants to know what is so now, and a probe has its own time-out.
+        while let Some(answer) = self.probing.join_next().await {
+            self.take_answer(answer);
+        }
         self.plan_all();
     }
 

@@ -19,6 +19,7 @@ pub mod prober;
 pub mod process;
 pub mod serve;
 pub mod site_files;
+pub mod site_source;
 pub mod store;
 pub mod systemd;
 pub mod terminal;

@@ -310,6 +310,7 @@ impl<'a> Planning<'a> {
                 },
             }),
             Verdict::Waiting(until) => {
+                self.ready = false;
                 "starting".clone_into(&mut self.state);
                 self.condition(ConditionType::Progressing, "GateOpen", "it has to show that it is ready");
                 Next::Wait { until: Some(until) }

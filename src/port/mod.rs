@@ -5,5 +5,6 @@ pub mod coordinator;
 pub mod engine;
 pub mod files;
 pub mod prober;
+pub mod read_only;
 pub mod site_files;
 pub mod store;

@@ -1,0 +1,92 @@
+//! `mastic agent`: the loop, for as long as the machine runs.
+//!
+//! | task | in | out |
+//! |---|---|---|
+//! | the loop | inputs | everything |
+//! | signals | SIGHUP, SIGTERM, SIGINT | inputs |
+//! | watcher | the site's files, the mounted files | inputs |
+//! | socket | commands of the command line | inputs |
+//! | http | scrapes | metrics, health, status |
+//! | systemd | what the loop shows | READY, STATUS, WATCHDOG |
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::control::command::Request;
+use crate::control::input::Input;
+use crate::control::reconciler::Mode;
+use crate::edge::agent_socket::AgentSocket;
+use crate::edge::{http, systemd};
+
+use super::args::Global;
+use super::error::{CommandError, Exit};
+use super::world::{Access, World};
+
+/// Options of `agent`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mastic -f /etc/mastic agent\n  mastic -f site.yaml --state-dir /tmp/state agent --listen 127.0.0.1:9464"
+)]
+pub struct Options {
+    /// Where /metrics, /healthz, /readyz and /api/v1/status are served
+    #[arg(long, value_name = "ADDR:PORT", env = "MASTIC_LISTEN")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// Runs until it is told to end; the containers stay.
+pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
+    let place = global.place();
+    let world = World::open(&place, Access::Act, "agent")?;
+    let socket = AgentSocket::bind(&place.state).await?;
+    let clock = world.ports.clock.clone();
+    let http = match options.listen {
+        Some(address) => {
+            let bound = http::bind(address)
+                .await
+                .map_err(|error| CommandError::new(Exit::Failed, format!("cannot listen on {address}: {error}")))?;
+            tracing::info!("listening on {}", bound.address()?);
+            Some(bound)
+        }
+        None => None,
+    };
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let mode = Mode { follow_source: place.request.is_some(), act: true };
+    let mut running = world.start(mode)?;
+    let stop = CancellationToken::new();
+    let (door, mut requests) = mpsc::channel::<Request>(64);
+    tokio::spawn(socket.serve(running.published.clone(), door, stop.clone()));
+    if let Some(http) = http {
+        tokio::spawn(http.serve(running.published.clone(), clock, stop.clone()));
+    }
+    tokio::spawn(systemd::accompany(running.published.clone(), stop.clone()));
+    loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = &mut running.task => {
+                stop.cancel();
+                return Ok(Exit::Done);
+            }
+            _ = hangup.recv() => {
+                systemd::reloading();
+                let _ = running.inputs.send(Input::Reload).await;
+                systemd::reloaded();
+            }
+            Some(request) = requests.recv() => {
+                let _ = running.inputs.send(Input::Request(Box::new(request))).await;
+            }
+        }
+    }
+    tracing::info!("ending; the containers stay");
+    running.end().await;
+    stop.cancel();
+    Ok(Exit::Done)
+}
