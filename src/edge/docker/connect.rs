@@ -233,7 +233,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Connec
     if list.is_empty() { Err(unusable(path, "it holds no certificate")) } else { Ok(list) }
 }
 
-fn unusable(path: &Path, reason: impl ToString) -> ConnectError {
+fn unusable(path: &Path, reason: impl std::fmt::Display) -> ConnectError {
     ConnectError::Certificate { path: path.display().to_string(), reason: reason.to_string() }
 }
 

@@ -86,9 +86,9 @@ fn settings(reply: &wire::Container, network_mode: String) -> ContainerSettings 
         stop_grace_period: config.stop_timeout,
         healthcheck: config.healthcheck.as_ref().map(healthcheck),
         privileged: Some(host.privileged.unwrap_or_default()),
-        cap_add: set(host.cap_add.as_ref(), normal::capability),
-        cap_drop: set(host.cap_drop.as_ref(), normal::capability),
-        security_opt: set(host.security_opt.as_ref(), str::to_owned),
+        cap_add: Some(set(host.cap_add.as_ref(), normal::capability)),
+        cap_drop: Some(set(host.cap_drop.as_ref(), normal::capability)),
+        security_opt: Some(set(host.security_opt.as_ref(), str::to_owned)),
         pid: text(&host.pid_mode),
         ipc: text(&host.ipc_mode),
         uts: text(&host.uts_mode),
@@ -96,11 +96,11 @@ fn settings(reply: &wire::Container, network_mode: String) -> ContainerSettings 
         cgroup: Some(host.cgroupns_mode.map(|mode| mode.to_string()).unwrap_or_default()),
         cgroup_parent: text(&host.cgroup_parent),
         read_only: Some(host.readonly_rootfs.unwrap_or_default()),
-        group_add: set(host.group_add.as_ref(), str::to_owned),
+        group_add: Some(set(host.group_add.as_ref(), str::to_owned)),
         runtime: text(&host.runtime),
         oom_score_adj: Some(host.oom_score_adj.unwrap_or_default()),
         devices: Some(host.devices.iter().flatten().map(device).collect()),
-        device_cgroup_rules: set(host.device_cgroup_rules.as_ref(), str::to_owned),
+        device_cgroup_rules: Some(set(host.device_cgroup_rules.as_ref(), str::to_owned)),
         gpus: Some(host.device_requests.iter().flatten().map(device_request).collect()),
         ulimits: Some(
             host.ulimits
@@ -122,10 +122,10 @@ fn settings(reply: &wire::Container, network_mode: String) -> ContainerSettings 
         dns: Some(host.dns.clone().unwrap_or_default()),
         dns_opt: Some(host.dns_options.clone().unwrap_or_default()),
         dns_search: Some(host.dns_search.clone().unwrap_or_default()),
-        extra_hosts: set(host.extra_hosts.as_ref(), normal::extra_host),
-        expose: Some(config.exposed_ports.keys().cloned().collect()),
+        extra_hosts: Some(set(host.extra_hosts.as_ref(), normal::extra_host)),
+        expose: Some(config.exposed_ports.clone()),
         ports: Some(ports(host.port_bindings.as_ref())),
-        volumes_from: set(host.volumes_from.as_ref(), str::to_owned),
+        volumes_from: Some(set(host.volumes_from.as_ref(), str::to_owned)),
         logging: host.log_config.as_ref().map(|log| Logging {
             driver: log.typ.clone().unwrap_or_default(),
             options: log.config.clone().unwrap_or_default().into_iter().collect(),
@@ -136,8 +136,8 @@ fn settings(reply: &wire::Container, network_mode: String) -> ContainerSettings 
     settings
 }
 
-fn set(values: Option<&Vec<String>>, form: impl Fn(&str) -> String) -> Option<BTreeSet<String>> {
-    Some(values.into_iter().flatten().map(|value| form(value)).collect())
+fn set(values: Option<&Vec<String>>, form: impl Fn(&str) -> String) -> BTreeSet<String> {
+    values.into_iter().flatten().map(|value| form(value)).collect()
 }
 
 fn environment(list: &[String]) -> BTreeMap<String, String> {
@@ -317,7 +317,7 @@ pub(super) fn summary(entry: wire::ListedContainer) -> ContainerSummary {
 }
 
 /// An image of the list.
-pub(super) fn image_summary(entry: wire::ListedImage) -> ImageSummary {
+pub(super) fn image_summary(entry: &wire::ListedImage) -> ImageSummary {
     let mut references: Vec<String> = entry
         .repo_tags
         .iter()
@@ -358,8 +358,8 @@ pub(super) fn image(reply: wire::Image) -> ObservedImage {
             command: config.cmd,
             user: config.user,
             working_dir: config.working_dir,
-            volumes: config.volumes.into_keys().map(|path| normal::path(&path)).collect(),
-            expose: config.exposed_ports.into_keys().collect(),
+            volumes: config.volumes.iter().map(|path| normal::path(path)).collect(),
+            expose: config.exposed_ports.into_iter().collect(),
             stop_signal: config.stop_signal.as_deref().filter(|text| !text.is_empty()).map(normal::signal),
             healthcheck: config.healthcheck.as_ref().map(healthcheck),
         },
@@ -513,7 +513,7 @@ mod tests {
         };
         assert_eq!(names(&["/other/alias", "/web"]), "web");
         assert_eq!(names(&["web"]), "web");
-        let image = image_summary(wire::ListedImage {
+        let image = image_summary(&wire::ListedImage {
             id: "sha256:1".into(),
             repo_tags: vec!["<none>:<none>".into(), "docker.io/library/busybox:1".into(), "busybox:1".into()],
             repo_digests: vec!["busybox@sha256:2".into()],

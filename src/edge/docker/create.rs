@@ -3,7 +3,7 @@
 //! In: the port's request and the engine's API version. Out: the body of the call, and the networks to attach after it.
 //! A setting that the engine would silently drop because it is too old for it is refused here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, DeviceMapping, DeviceRequest, EndpointIpamConfig, EndpointSettings, HealthConfig, HostConfig,
@@ -38,7 +38,7 @@ pub(super) fn call(request: &CreateContainer, image: &str, api: (u32, u32)) -> A
     check_version(request, api)?;
     let mut host = host_config(settings)?;
     limits::write(settings, &mut host)?;
-    mounts::write(settings.volumes.as_ref().unwrap_or(&Default::default()), &request.carried_volumes, &mut host)?;
+    mounts::write(settings.volumes.as_ref().unwrap_or(&BTreeMap::new()), &request.carried_volumes, &mut host)?;
 
     let mut networks: Vec<(String, Attachment)> =
         request.networks.iter().map(|(name, attachment)| (name.clone(), attachment.clone())).collect();
@@ -57,7 +57,7 @@ pub(super) fn call(request: &CreateContainer, image: &str, api: (u32, u32)) -> A
     if api >= API_PER_NETWORK {
         endpoints.extend(networks.drain(..).map(|(name, attachment)| (name, endpoint(&attachment))));
     }
-    let endpoints = (!endpoints.is_empty()).then(|| NetworkingConfig { endpoints_config: Some(endpoints) });
+    let endpoints = (!endpoints.is_empty()).then_some(NetworkingConfig { endpoints_config: Some(endpoints) });
 
     let mut labels: HashMap<String, String> = settings.labels.clone().unwrap_or_default().into_iter().collect();
     labels.extend(request.labels.clone());
@@ -233,5 +233,76 @@ pub(super) fn endpoint(attachment: &Attachment) -> EndpointSettings {
         aliases: (!attachment.aliases.is_empty()).then(|| attachment.aliases.clone()),
         driver_opts: (!attachment.driver_opts.is_empty()).then(|| attachment.driver_opts.clone().into_iter().collect()),
         ..EndpointSettings::default()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::model::image::ImageRef;
+    use serde_json::json;
+
+    fn request(settings: Value, networks: &[&str]) -> CreateContainer {
+        let attachment = |name: &&str| {
+            let aliases = vec![format!("{name}-alias")];
+            ((*name).to_owned(), Attachment { aliases, ..Attachment::default() })
+        };
+        CreateContainer {
+            name: "web".into(),
+            image_id: "sha256:1".into(),
+            image: ImageRef::new("app:1").unwrap(),
+            settings: serde_json::from_value(settings).unwrap(),
+            networks: networks.iter().map(attachment).collect(),
+            labels: BTreeMap::from([("mastic.site".to_owned(), "demo".to_owned())]),
+            carried_volumes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_old_engine_takes_one_network_and_the_address_of_the_container() {
+        let request = request(json!({"network_mode": "b", "mac_address": "02:00:00:00:00:01"}), &["a", "b", "c"]);
+        let old = call(&request, "app:1", (1, 41)).unwrap();
+        assert_eq!(old.body["MacAddress"], "02:00:00:00:00:01");
+        assert_eq!(old.body["HostConfig"]["NetworkMode"], "b");
+        assert_eq!(old.body["NetworkingConfig"]["EndpointsConfig"], json!({"b": {"Aliases": ["b-alias"]}}));
+        let later: Vec<&str> = old.networks.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(later, ["a", "c"]);
+
+        let new = call(&request, "app:1", (1, 44)).unwrap();
+        assert_eq!(new.body.get("MacAddress"), None);
+        let endpoints = &new.body["NetworkingConfig"]["EndpointsConfig"];
+        assert_eq!(endpoints["b"]["MacAddress"], "02:00:00:00:00:01");
+        assert_eq!((endpoints.as_object().unwrap().len(), new.networks.len()), (3, 0));
+    }
+
+    #[test]
+    fn without_a_mode_the_first_network_is_it() {
+        let first = call(&request(json!({}), &["x", "y"]), "app:1", (1, 41)).unwrap();
+        assert_eq!(first.body["HostConfig"]["NetworkMode"], "x");
+        let host = call(&request(json!({"network_mode": "host"}), &[]), "app:1", (1, 41)).unwrap();
+        assert_eq!(host.body.get("NetworkingConfig"), None);
+    }
+
+    #[test]
+    fn what_an_old_engine_would_drop_is_refused() {
+        let refusal =
+            |settings: Value, api| call(&request(settings, &[]), "app:1", api).map(|_| ()).unwrap_err().to_string();
+        insta::assert_snapshot!(refusal(json!({"annotations": {"a": "b"}}), (1, 42)), @"annotations needs an engine of API 1.43; this one has 1.42");
+        let check = json!({"healthcheck": {"test": ["NONE"], "start_interval": 1}});
+        insta::assert_snapshot!(refusal(check.clone(), (1, 43)), @"healthcheck.start_interval needs an engine of API 1.44; this one has 1.43");
+        assert!(call(&request(check, &[]), "app:1", (1, 44)).is_ok());
+        let fixed = Attachment { mac_address: Some("02:00:00:00:00:01".into()), ..Attachment::default() };
+        assert!(check_attachment(&fixed, (1, 53)).is_err());
+        assert!(check_attachment(&fixed, (1, 54)).is_ok());
+    }
+
+    #[test]
+    fn published_ports_are_exposed_too() {
+        let ports = json!([{"target": 80, "protocol": "tcp", "published": 8080}, {"target": 80, "protocol": "tcp"}]);
+        let call = call(&request(json!({"ports": ports, "expose": ["9/udp"]}), &[]), "app:1", (1, 41)).unwrap();
+        assert_eq!(call.body["ExposedPorts"], json!({"80/tcp": {}, "9/udp": {}}));
+        assert_eq!(call.body["HostConfig"]["PortBindings"]["80/tcp"].as_array().unwrap().len(), 2);
+        assert_eq!(call.body["Labels"], json!({"mastic.site": "demo"}));
     }
 }

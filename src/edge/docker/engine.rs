@@ -365,3 +365,30 @@ impl ObserveEngine for DockerEngine {
         self.observer.read_file(id, path).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_warnings_of_ignored_settings_count() {
+        let plain = ContainerSettings::default();
+        let with_swap = ContainerSettings { memswap_limit: Some(1), ..ContainerSettings::default() };
+        let swap = "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.";
+        assert!(is_harmless(swap, &plain));
+        assert!(!is_harmless(swap, &with_swap));
+        assert!(is_harmless("IPv4 forwarding is disabled. Networking will not work.", &plain));
+        assert!(!is_harmless("Your kernel does not support OomKillDisable. OomKillDisable discarded.", &plain));
+        assert!(!is_harmless("Published ports are discarded when using host network mode", &plain));
+    }
+
+    #[test]
+    fn swap_moves_with_memory_only_where_the_engine_chose_it() {
+        let change = ContainerSettings { mem_limit: Some(300), ..ContainerSettings::default() };
+        assert_eq!(with_swap(&change, 100, 200).memswap_limit, Some(600));
+        assert_eq!(with_swap(&change, 100, 150).memswap_limit, None);
+        assert_eq!(with_swap(&change, 100, -1).memswap_limit, None);
+        let both = ContainerSettings { memswap_limit: Some(500), ..change };
+        assert_eq!(with_swap(&both, 100, 200).memswap_limit, Some(500));
+    }
+}

@@ -116,7 +116,7 @@ impl ObserveEngine for DockerObserver {
 
     async fn list_images(&self) -> Answer<Vec<ImageSummary>> {
         let list: Vec<wire::ListedImage> = self.transport.get("/images/json").await?;
-        Ok(list.into_iter().map(convert::image_summary).collect())
+        Ok(list.iter().map(convert::image_summary).collect())
     }
 
     async fn inspect_image(&self, reference: &str) -> Answer<ObservedImage> {

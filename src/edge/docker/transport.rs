@@ -36,9 +36,9 @@ use crate::model::time::Span;
 use crate::port::engine::{Answer, EngineError};
 
 /// Questions under way at once; more do not get answered sooner by an engine, they only cost connections.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 /// Connections kept for later; one for each question and a few for what changes things meanwhile.
-const KEPT: usize = 24;
+const KEPT: usize = 40;
 /// An engine closes an idle connection after minutes; we do so before, which avoids the race.
 const KEPT_FOR: Duration = Duration::from_secs(45);
 /// bollard's own time-out, out of the way: limits are set per call here.

@@ -29,9 +29,8 @@ pub(super) fn from_headers(headers: &HeaderMap) -> Option<EngineVersion> {
 pub(super) fn from_version(reply: &wire::Version) -> Answer<EngineVersion> {
     let podman = reply.components.iter().any(|component| component.name.to_lowercase().contains("podman"));
     let engine = if podman { "podman" } else { "docker" };
-    let api = number(&reply.api_version)
-        .ok_or_else(|| EngineError::Failed(format!("`{}` is no API version", reply.api_version)))?;
-    Ok(EngineVersion { engine: engine.to_owned(), version: reply.version.clone(), api, id: String::new() })
+    let api = number(&reply.api).ok_or_else(|| EngineError::Failed(format!("`{}` is no API version", reply.api)))?;
+    Ok(EngineVersion { engine: engine.to_owned(), version: reply.number.clone(), api, id: String::new() })
 }
 
 /// Refuses engines that are too old.

@@ -4,7 +4,7 @@
 //! (podman's `stopped`) makes the whole reply unreadable. What is read on every pass is therefore read here, leniently,
 //! and only as far as it is used.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{EndpointSettings, HealthConfig, HostConfig, PortMap};
 use serde::{Deserialize, Deserializer};
@@ -12,6 +12,12 @@ use serde::{Deserialize, Deserializer};
 /// Go writes an empty list or map as `null`.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Go writes a set as a map to empty objects.
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    let map = Option::<BTreeMap<String, serde_json::Value>>::deserialize(deserializer)?;
+    Ok(map.unwrap_or_default().into_keys().collect())
 }
 
 /// `GET /containers/{id}/json`.
@@ -55,8 +61,8 @@ pub(super) struct Config {
     pub(super) hostname: String,
     pub(super) domainname: String,
     pub(super) user: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) exposed_ports: BTreeMap<String, serde::de::IgnoredAny>,
+    #[serde(deserialize_with = "keys")]
+    pub(super) exposed_ports: BTreeSet<String>,
     pub(super) tty: bool,
     pub(super) open_stdin: bool,
     #[serde(deserialize_with = "or_default")]
@@ -65,8 +71,8 @@ pub(super) struct Config {
     pub(super) cmd: Vec<String>,
     pub(super) healthcheck: Option<HealthConfig>,
     pub(super) image: String,
-    #[serde(deserialize_with = "or_default")]
-    pub(super) volumes: BTreeMap<String, serde::de::IgnoredAny>,
+    #[serde(deserialize_with = "keys")]
+    pub(super) volumes: BTreeSet<String>,
     pub(super) working_dir: String,
     #[serde(deserialize_with = "or_default")]
     pub(super) entrypoint: Vec<String>,
@@ -202,8 +208,10 @@ pub(super) struct Exec {
 pub(super) struct Version {
     #[serde(deserialize_with = "or_default")]
     pub(super) components: Vec<Component>,
-    pub(super) version: String,
-    pub(super) api_version: String,
+    #[serde(rename = "Version")]
+    pub(super) number: String,
+    #[serde(rename = "ApiVersion")]
+    pub(super) api: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

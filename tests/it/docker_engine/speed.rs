@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::{Bench, engine_at};
 
 /// The most connections that questions may take, with some room for one that closes while the next opens.
-const CONNECTIONS: usize = 20;
+const CONNECTIONS: usize = 40;
 
 fn all_well<T: std::fmt::Debug>(answers: &[Answer<T>]) {
     let failed: Vec<_> = answers.iter().filter(|answer| answer.is_err()).collect();
@@ -57,7 +57,7 @@ async fn open_streams_leave_room_for_questions() {
     all_well(&tokio::time::timeout(Duration::from_secs(30), questions).await.expect("questions are not held up"));
 }
 
-/// Prints what a pool is worth, and fails only if it were worth nothing at all: medians of interleaved rounds.
+/// Medians of interleaved rounds, with room for what else runs here.
 #[tokio::test(flavor = "multi_thread")]
 async fn asking_through_the_pool_is_no_slower_than_a_connection_each() {
     let bench = Bench::new().await;
@@ -78,6 +78,5 @@ async fn asking_through_the_pool_is_no_slower_than_a_connection_each() {
     }
     ours.sort();
     theirs.sort();
-    println!("200 inspects at once: {:?} through the pool, {:?} with a connection each", ours[3], theirs[3]);
     assert!(ours[3] < theirs[3].mul_f64(1.5), "{:?} through the pool, {:?} without", ours[3], theirs[3]);
 }
