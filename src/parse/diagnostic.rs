@@ -190,7 +190,7 @@ impl Diagnostics {
             Severity::Warning => Level::WARNING,
         };
         let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()).id(diagnostic.code));
-        for file in self.files_of(diagnostic) {
+        for file in Self::files_of(diagnostic) {
             let Some(source) = self.sources.get(file) else { continue };
             let mut snippet = Snippet::source(source.text.as_str()).path(source.path.as_str());
             if let Some(place) = diagnostic.place.filter(|place| place.file == file) {
@@ -210,7 +210,7 @@ impl Diagnostics {
     }
 
     /// The file of the place first, then those of the labels.
-    fn files_of(&self, diagnostic: &Diagnostic) -> Vec<FileId> {
+    fn files_of(diagnostic: &Diagnostic) -> Vec<FileId> {
         let mut files: Vec<FileId> = Vec::new();
         for place in diagnostic.place.iter().chain(diagnostic.labels.iter().map(|(place, _)| place)) {
             if !files.contains(&place.file) {

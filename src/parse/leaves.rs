@@ -1,6 +1,6 @@
 //! The kinds of leaves that a site has, each with its check and its JSON Schema.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use crate::model::image::ImageRef;
 use crate::model::names::ServiceName;
@@ -16,6 +16,7 @@ macro_rules! leaf {
     };
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "one check of many, which may fail")]
 const fn fine(_: &Scalar) -> Result<(), String> {
     Ok(())
 }
@@ -150,7 +151,7 @@ leaf!(
 leaf!(
     /// When the engine starts a container again.
     RESTART, "`no`, `always`, `unless-stopped` or `on-failure[:N]`", |s| checked(restart(s)),
-    r#"{"type": ["string", "boolean"], "pattern": "^(no|always|unless-stopped|on-failure(:[0-9]+)?)$", "const": false}"#
+    r#"{"anyOf": [{"type": "string", "pattern": "^(no|always|unless-stopped|on-failure(:[0-9]+)?)$"}, {"const": false}]}"#
 );
 leaf!(
     /// A network in CIDR notation.

@@ -7,7 +7,6 @@ pub mod container;
 pub mod diagnostic;
 pub mod keys;
 pub mod leaves;
-pub mod load;
 pub mod mounts;
 pub mod node;
 pub mod ports;

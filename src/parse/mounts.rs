@@ -57,7 +57,7 @@ pub fn parse_short(text: &str) -> Result<ShortMount, String> {
             "ro" => mount.read_only = true,
             "nocopy" => mount.nocopy = true,
             "shared" | "slave" | "private" | "rshared" | "rslave" | "rprivate" => {
-                mount.propagation = Some(option.to_owned())
+                mount.propagation = Some(option.to_owned());
             }
             "z" | "Z" => {
                 return Err(format!(

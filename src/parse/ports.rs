@@ -1,6 +1,6 @@
 //! Published ports: `[[ADDRESS:]HOST:]CONTAINER[/PROTOCOL]`, with ranges.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use crate::model::settings::Port;
 

@@ -1,7 +1,7 @@
 //! The parts of a site that are the same for every host, typed; services and jobs stay trees until a host is chosen.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use indexmap::IndexMap;
 

@@ -235,7 +235,7 @@ impl Builder {
                 }
                 Some(Key::Merge) => match node.value {
                     Value::Sequence(items) if items.iter().all(|item| item.as_mapping().is_some()) => {
-                        merges.extend(items)
+                        merges.extend(items);
                     }
                     Value::Mapping(_) => merges.push(node),
                     _ => {
@@ -312,8 +312,8 @@ fn read_key(pairs: &Mapping, node: &Node) -> (Key, Option<Diagnostic>) {
 
 /// A mapping's own keys win over merged ones, and earlier merged ones over later.
 fn with_merges(mut pairs: Mapping, merges: Vec<Node>) -> Mapping {
-    for merged in merges {
-        let Value::Mapping(merged) = merged.value else { continue };
+    for source in merges {
+        let Value::Mapping(merged) = source.value else { continue };
         for (key, entry) in merged {
             pairs.entry(key).or_insert(entry);
         }

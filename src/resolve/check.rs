@@ -1,7 +1,7 @@
 //! What no single value shows: settings that exclude each other, and instances that get into each other's way.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use crate::model::desired::{InstanceDesired, JobDesired};
 use crate::model::settings::{ContainerSettings, Port};
@@ -93,13 +93,11 @@ pub fn settings(node: &Node, key: Place, settings: &ContainerSettings, errors: &
         );
         errors.push(error);
     }
-    for (both, drop) in [("cap_add", &settings.cap_drop)] {
-        let twice = settings.cap_add.iter().flatten().find(|name| drop.iter().flatten().any(|other| other == *name));
-        if let Some(name) = twice {
-            let error =
-                Diagnostic::error("V003", key_place(both), format!("the capability `{name}` is added and taken away"));
-            errors.push(error.also(key_place("cap_drop"), "taken away here"));
-        }
+    let dropped = |name: &String| settings.cap_drop.iter().flatten().any(|other| other == name);
+    if let Some(name) = settings.cap_add.iter().flatten().find(|name| dropped(name)) {
+        let error =
+            Diagnostic::error("V003", key_place("cap_add"), format!("the capability `{name}` is added and taken away"));
+        errors.push(error.also(key_place("cap_drop"), "taken away here"));
     }
 }
 

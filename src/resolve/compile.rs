@@ -209,7 +209,7 @@ fn compile_host(
     asked.extend(reader.asked());
     asked.sort();
     asked.dedup();
-    let compiled = Compiled {
+    let outcome = Compiled {
         desired: HostDesired {
             site: tree.site.name.clone(),
             host: host.clone(),
@@ -234,7 +234,7 @@ fn compile_host(
     };
     let failed = compiler.errors.iter().any(|error| error.severity == Severity::Error);
     errors.append(&mut compiler.errors);
-    (Some(compiled).filter(|_| !failed), compiler.sources)
+    (Some(outcome).filter(|_| !failed), compiler.sources)
 }
 
 /// One newline at the end is the editor's, not the password's.
@@ -299,18 +299,18 @@ impl HostCompiler<'_> {
         for section in ["networks", "volumes", "configs", "secrets", "images"] {
             let Some(node) = self.tree.site.spec.get(section) else { continue };
             // Contents of configs are rendered like files, and secrets are not templates.
-            let expanded = if needs(node) && !matches!(section, "configs" | "secrets") {
+            let node = if needs(node) && !matches!(section, "configs" | "secrets") {
                 let mut expander = Expander::new(&self.templates, &self.context, &self.sources);
-                let expanded = expander.expand(node, &format!("spec.{section}"));
+                let outcome = expander.expand(node, &format!("spec.{section}"));
                 for (path, place) in &expander.secrets {
                     self.errors.push(exposed(path, *place, false));
                 }
                 self.errors.append(&mut expander.errors);
-                expanded
+                outcome
             } else {
                 node.clone()
             };
-            self.sections.insert(section, expanded);
+            self.sections.insert(section, node);
         }
     }
 
@@ -374,21 +374,21 @@ impl HostCompiler<'_> {
             return Some(node.clone());
         }
         let mut expander = Expander::new(&self.templates, &self.context, &self.sources);
-        let expanded = expander.expand(node, path);
+        let outcome = expander.expand(node, path);
         let exposes = node.get("expose_secrets").and_then(Node::as_text) == Some("true");
         for (at, place) in &expander.secrets {
             let field = at.strip_prefix(path).unwrap_or(at).trim_start_matches('.');
             let visible = ["environment", "command", "entrypoint", "labels", "annotations", "healthcheck"];
             let allowed = exposes && visible.iter().any(|key| field.starts_with(key));
             if allowed {
-                self.exposed.insert(setting(field, &expanded));
+                self.exposed.insert(setting(field, &outcome));
             } else {
                 self.errors.push(exposed(field, *place, exposes));
             }
         }
         let before = self.errors.len();
         let mut wrong = Vec::new();
-        shape::check(&expanded, key, shape, &mut wrong);
+        shape::check(&outcome, key, shape, &mut wrong);
         // What could not be evaluated is missing now, which is no second error.
         let within = |inner: Place, outer: Place| {
             inner.file == outer.file && inner.start >= outer.start && inner.end <= outer.end
@@ -399,7 +399,7 @@ impl HostCompiler<'_> {
         });
         self.errors.append(&mut expander.errors);
         self.errors.append(&mut wrong);
-        (self.errors.len() == before).then_some(expanded)
+        (self.errors.len() == before).then_some(outcome)
     }
 
     /// Whether errors have been found inside a service already, so that reading on would only repeat them.

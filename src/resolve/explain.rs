@@ -59,7 +59,7 @@ impl Explanation {
         let show = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let mut text = format!("{} = {}\n  from {}\n", self.path, show(&self.written), describe(&self.source));
         for (source, value) in self.overridden.iter().rev() {
-            text.push_str(&format!("  over {} from {}\n", show(value), describe(source)));
+            text = format!("{text}  over {} from {}\n", show(value), describe(source));
         }
         text
     }

@@ -145,7 +145,7 @@ impl HostCompiler<'_> {
             }
             ["content"] => {
                 let content = entry.get("content")?;
-                (self.render_inline(&content.as_text()?.to_owned(), content.place)?, None)
+                (self.render_inline(content.as_text()?, content.place)?, None)
             }
             ["environment"] => {
                 let variable = entry.get("environment")?;

@@ -5,11 +5,16 @@
 
 pub mod check;
 pub mod compile;
+#[cfg(test)]
+mod error_tests;
 pub mod expand;
 pub mod explain;
 pub mod files;
 pub mod hosts;
 pub mod instance;
+#[cfg(test)]
+mod key_tests;
+pub mod load;
 pub mod networks;
 pub mod reader;
 #[cfg(test)]

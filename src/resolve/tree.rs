@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use crate::model::names::{HostName, JobName, ServiceName};
 use crate::parse::diagnostic::{Diagnostic, Diagnostics};
 use crate::parse::keys::site::SITE;
-use crate::parse::load::{Loaded, load};
+
 use crate::parse::node::Node;
 use crate::parse::read::Reader;
 use crate::parse::shape;
@@ -17,6 +17,7 @@ use crate::parse::suggest::did_you_mean;
 use crate::port::site_files::SiteFiles;
 
 use super::hosts::Groups;
+use super::load::{Loaded, load};
 use super::variables::check_names;
 
 /// A site, read.

@@ -9,6 +9,7 @@ mod differential;
 mod docker_engine;
 mod house;
 mod render_speed;
+mod site;
 mod state_directory;
 mod support;
 mod systemd;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::port::site_files::{Kind, SiteFiles};
 
-use super::diagnostic::{Diagnostic, Diagnostics};
-use super::node::{Entry, Layer, Node, Value};
-use super::source::Sources;
-use super::yaml;
+use crate::parse::diagnostic::{Diagnostic, Diagnostics};
+use crate::parse::node::{Entry, Layer, Node, Value};
+use crate::parse::source::Sources;
+use crate::parse::yaml;
 
 /// A site's texts as one tree.
 #[derive(Debug)]
@@ -107,8 +107,9 @@ impl Loader<'_> {
                 None
             }
             None if !failed => {
-                let start = super::source::Place::default();
-                let place = self.sources.iter().last().map_or(start, |(id, _)| super::source::Place::new(id, 0, 0));
+                let start = crate::parse::source::Place::default();
+                let place =
+                    self.sources.iter().last().map_or(start, |(id, _)| crate::parse::source::Place::new(id, 0, 0));
                 let error = Diagnostic::error("V001", place, format!("`{shown}` is empty"));
                 self.errors.push(error.help("`mastic init` writes a site to start from"));
                 None
