@@ -67,7 +67,7 @@ impl DiskFiles {
             let Some(root) = Tree::open(&shared.root)? else { return Ok(()) };
             for entry in root.entries()? {
                 if let Some(name) = entry.name.to_str().filter(|_| entry.kind == FileType::Directory) {
-                    shared.change(name, |instance| instance.clean())?;
+                    shared.change(name, Instance::clean)?;
                 }
             }
             Ok(())

@@ -49,14 +49,14 @@ impl Place {
             .collect()
     }
 
-    fn names(&self, directory: &Path) -> Vec<String> {
+    fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<_> =
             fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
 
-    fn mode(&self, path: &Path) -> u32 {
+    fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().permissions().mode() & 0o7777
     }
 }
@@ -68,7 +68,7 @@ async fn nothing_is_there_at_first_and_nothing_is_made_by_looking() {
     assert_eq!(place.files.keys().await.unwrap(), [] as [&str; 0]);
     place.files.clean().await.unwrap();
     place.files.remove(KEY).await.unwrap();
-    assert!(place.names(place.directory.path()).is_empty());
+    assert!(Place::names(place.directory.path()).is_empty());
 }
 
 #[tokio::test]
@@ -79,12 +79,12 @@ async fn writes_and_sees_what_it_wrote() {
     assert_eq!(place.files.keys().await.unwrap(), [KEY]);
     let state = place.directory.path().join("state");
     for (path, mode) in [("", 0o700), ("files", 0o711), ("files/web", 0o711), ("files/web/1:abc", 0o711)] {
-        assert_eq!(place.mode(&state.join(path)), mode, "{path}");
+        assert_eq!(Place::mode(&state.join(path)), mode, "{path}");
     }
     for path in ["fixed", "live", "live/0", "live/1", "live/1/a"] {
-        assert_eq!(place.mode(&place.path(path)), 0o755, "{path}");
+        assert_eq!(Place::mode(&place.path(path)), 0o755, "{path}");
     }
-    assert_eq!(place.names(&state.join("files/web")), ["1:abc"]);
+    assert_eq!(Place::names(&state.join("files/web")), ["1:abc"]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn owners_are_set_as_root_and_an_error_otherwise() {
         let observed = place.files.observe(KEY).await.unwrap();
         let name = &observed["live/0/name"];
         assert_eq!((name.uid, name.gid, name.mode), (4242, 4343, 0o4750));
-        rustix::fs::chown(&place.path("live/0/name"), Some(rustix::fs::Uid::from_raw(1)), None).unwrap();
+        rustix::fs::chown(place.path("live/0/name"), Some(rustix::fs::Uid::from_raw(1)), None).unwrap();
         place.write(&[FileToWrite { uid: 4242, gid: 4343, mode: 0o4750, ..file("live/0/name", "x") }]).await;
         let observed = place.files.observe(KEY).await.unwrap();
         assert_eq!((observed["live/0/name"].uid, observed["live/0/name"].mode), (4242, 0o4750));
@@ -194,9 +194,9 @@ async fn what_somebody_planted_is_seen_and_replaced_and_never_followed() {
     );
     place.write(&files).await;
     assert_eq!(place.seen().await, ["fixed/0 640 one", "live/0/name 640 two", "live/0/sub/deep 640 three"]);
-    assert_eq!(place.names(&place.path("live/0")), ["name", "sub"]);
+    assert_eq!(Place::names(&place.path("live/0")), ["name", "sub"]);
     assert_eq!(fs::read_to_string(outside.join("name")).unwrap(), "precious");
-    assert_eq!(place.names(&outside), ["name"]);
+    assert_eq!(Place::names(&outside), ["name"]);
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn what_a_crash_left_is_cleaned_and_never_taken_for_files() {
     fs::create_dir_all(temporary.join("1")).unwrap();
     place.files.clean().await.unwrap();
     assert!(!temporary.exists());
-    assert_eq!(place.names(home.parent().unwrap()), ["web"]);
+    assert_eq!(Place::names(home.parent().unwrap()), ["web"]);
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn removes_a_directory_and_the_instance_with_the_last() {
     place.files.remove(KEY).await.unwrap();
     assert_eq!(place.files.keys().await.unwrap(), ["api/1:abc", "web/1:def"]);
     place.files.remove("web/1:def").await.unwrap();
-    assert_eq!(place.names(place.files.root()), ["api"]);
+    assert_eq!(Place::names(place.files.root()), ["api"]);
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ async fn digests_are_remembered_only_while_nothing_changed() {
     let is_known = || !place.files.shared.digests.lock().unwrap().is_empty();
     assert!(!is_known(), "too fresh: a second write within the clock's tick would not be noticed");
     // As if it had been written long ago: the clock of what was seen is ahead.
-    let stat = rustix::fs::stat(&place.path("live/0/name")).unwrap();
+    let stat = rustix::fs::stat(place.path("live/0/name")).unwrap();
     let mut seen = digests::Seen::at(i128::MAX);
     seen.add("live/0/name", digests::Stamp::of(&stat), "remembered");
     place.files.shared.digests.lock().unwrap().keep(KEY, seen);
