@@ -13,5 +13,6 @@ mod site;
 mod state_directory;
 mod support;
 mod systemd;
+mod systemd_agent;
 mod systemd_notify;
 mod tree;
