@@ -11,6 +11,7 @@ pub mod accept;
 pub mod command;
 mod commands;
 pub mod events;
+mod garbage;
 pub mod goal;
 pub mod input;
 mod observer;

@@ -77,7 +77,7 @@ impl Reconciler {
         let first = message.lines().next().unwrap_or_default().to_owned();
         let in_force = match &self.desired {
             Some(desired) => format!("generation {} stays in force", desired.generation),
-            None => "nothing is in force".to_owned(),
+            None => "nothing is in force yet".to_owned(),
         };
         self.tell(Severity::Warning, "BadSiteFile", "", &format!("{first} ({errors} errors); {in_force}"));
         self.bad_site = Some(BadSiteFile { since: self.now(), errors, message });

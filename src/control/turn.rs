@@ -45,6 +45,10 @@ impl Reconciler {
             self.save_memory();
         }
         self.finish_destroy().await;
+        if self.garbage_due && self.is_quiet() {
+            self.garbage_due = false;
+            self.collect_garbage().await;
+        }
         self.publish().await;
         self.settle_waiters();
     }
@@ -87,6 +91,7 @@ impl Reconciler {
             let result = self.observer.deep(&desired).await;
             if result.is_ok() {
                 self.schedule_passes(true);
+                self.garbage_due = true;
                 self.engine_seen();
             }
             result

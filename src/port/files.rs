@@ -42,6 +42,10 @@ pub trait ObserveFiles: Send + Sync {
     async fn keys(&self) -> Result<Vec<String>, FilesError>;
     /// Where the engine finds a path, to mount it.
     fn host_path(&self, key: &str, path: &str) -> String;
+    /// How full the disk is that holds the files, in per cent; none where that is not known.
+    fn disk_used_percent(&self) -> Option<u8> {
+        None
+    }
     /// The opposite of `host_path`: key and path of a mount's source; none if it is not one of ours.
     fn managed_path(&self, source: &str) -> Option<(String, String)>;
 }

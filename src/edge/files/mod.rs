@@ -249,6 +249,14 @@ impl ObserveFiles for DiskFiles {
         format!("{}/{key}/{path}", self.shared.root.display())
     }
 
+    fn disk_used_percent(&self) -> Option<u8> {
+        let disk = rustix::fs::statvfs(&self.shared.root).ok()?;
+        // As df(1) counts: what root keeps for itself is not free.
+        let used = disk.f_blocks.saturating_sub(disk.f_bfree);
+        let all = used.saturating_add(disk.f_bavail);
+        u8::try_from((used.saturating_mul(100)).checked_div(all)?).ok()
+    }
+
     fn managed_path(&self, source: &str) -> Option<(String, String)> {
         let mut parts = Vec::new();
         for component in Path::new(source).strip_prefix(&self.shared.root).ok()?.components() {
