@@ -24,6 +24,7 @@ use crate::edge::{http, systemd};
 
 use super::args::Global;
 use super::error::{CommandError, Exit};
+use super::watching;
 use super::world::{Access, World};
 
 /// Options of `agent`.
@@ -59,6 +60,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
 
     let mode = Mode { follow_source: place.request.is_some(), act: true };
     let mut running = world.start(mode)?;
+    tokio::spawn(watching::carry(place.state.join("files"), running.paths.clone(), running.inputs.clone()));
     let stop = CancellationToken::new();
     let (door, mut requests) = mpsc::channel::<Request>(64);
     tokio::spawn(socket.serve(running.published.clone(), door, stop.clone()));

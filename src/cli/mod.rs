@@ -15,6 +15,7 @@ pub mod plan;
 pub mod progress;
 pub mod status;
 pub mod validate;
+mod watching;
 pub mod world;
 
 use std::process::ExitCode;
