@@ -41,7 +41,7 @@ pub struct Options {
 /// Runs until it is told to end; the containers stay.
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let place = global.place();
-    let world = World::open(&place, Access::Act, "agent")?;
+    let world = World::open(&place, Access::Act, "agent").await?;
     let socket = AgentSocket::bind(&place.state).await?;
     let clock = world.ports.clock.clone();
     let http = match options.listen {

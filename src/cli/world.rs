@@ -65,13 +65,19 @@ pub struct World {
 
 impl World {
     /// Connects everything. `purpose` is what others read who find the lock taken.
-    pub fn open(place: &Place, access: Access, purpose: &str) -> Result<Self, CommandError> {
+    pub async fn open(place: &Place, access: Access, purpose: &str) -> Result<Self, CommandError> {
         let lock = match access {
             Access::Look => None,
             Access::Act => Some(lock(&place.state, purpose)?),
         };
         let disk_store = Arc::new(DiskStore::open(&place.state));
         let disk_files = Arc::new(DiskFiles::open(&place.state)?);
+        if access == Access::Act
+            && let Err(error) = disk_files.clean().await
+        {
+            // A full or read-only disk: what runs can be healed all the same.
+            tracing::warn!(%error, "leftovers of a crash stay");
+        }
         let key = match access {
             // Looking makes no key; without one the hashes differ, and hashes alone mean nothing.
             Access::Look if !place.state.join("site.key").exists() => Vec::new(),
@@ -200,7 +206,7 @@ impl Door {
         if let Some(agent) = AgentClient::find(&place.state).await? {
             return Ok(Self::Agent(agent));
         }
-        let world = World::open(place, access, purpose)?;
+        let world = World::open(place, access, purpose).await?;
         let mode = Mode { follow_source: place.request.is_some(), act: access == Access::Act };
         Ok(Self::Own(Box::new(world.start(mode)?)))
     }

@@ -19,7 +19,7 @@ use crate::model::probe::ProbeAnswer;
 use crate::model::time::Timestamp;
 use crate::observe::observed::ObservedContainer;
 use crate::plan::step::{Step, Subject, SubjectPlan};
-use crate::port::store::StoreError;
+use crate::port::store::{RecoveredMemory, StoreError};
 use crate::report::event::{Event, Severity};
 use crate::report::status::BadSiteFile;
 
@@ -126,7 +126,15 @@ pub(super) struct PendingEdit {
 impl Reconciler {
     /// Loads memory and the last accepted state. A site that cannot be read is no obstacle: what was accepted holds.
     pub fn new(ports: Ports, mode: Mode) -> Result<Self, StoreError> {
-        let memory = ports.store.load_memory()?;
+        let recovered = if mode.act {
+            ports.store.recover_memory()?
+        } else {
+            RecoveredMemory { memory: ports.store.load_memory()?, lost: None }
+        };
+        if let Some(lost) = &recovered.lost {
+            tracing::error!(%lost, "memory was damaged and is put aside: history, holds and quarantines are lost");
+        }
+        let memory = recovered.memory;
         let accepted = ports.store.load_accepted()?;
         let observer = Observer::new(ports.engine.clone(), ports.files.clone());
         let now = Instant::now();
