@@ -486,6 +486,7 @@ impl Reconciler {
         match (converged, self.converged_since, self.changed_at.take()) {
             (true, None, changed) => {
                 self.converged_since = Some(Instant::now());
+                self.repeated.clear();
                 self.garbage_due = true;
                 if let Some(changed) = changed {
                     self.ports.metrics.converged_after(crate::report::metrics::Trigger::Resync, changed.elapsed());

@@ -157,6 +157,7 @@ impl Reconciler {
         self.desired = Some(desired);
         self.proven = proven;
         self.all_dirty = true;
+        self.repeated.clear();
         self.changed_at = Some(Instant::now());
         self.converged_since = None;
         // New references may mean images that have not been looked at; new files may lie there already.

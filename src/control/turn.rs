@@ -16,13 +16,26 @@ use crate::plan::step::{Next, Step, Subject, SubjectPlan};
 use crate::plan::{backoff, gate, networks, orphans};
 use crate::port::engine::EngineError;
 use crate::report::event::Severity;
-use crate::report::metrics::{Phase, RollbackReason};
+use crate::report::metrics::{Phase, ReconcileError, RollbackReason};
 
 use super::outcome::{self, Look};
 use super::reconciler::{Ended, InFlight, Reconciler};
 
 /// Plans of one subject in one turn: each `Remember` leads to another; more than so many would be a planner's mistake.
 const REPLANS: usize = 16;
+
+/// The same step about the same subject may be done so often in a row before it counts as failing.
+const REPEATS: u32 = 3;
+
+fn no_effect(step: &Step) -> Failure {
+    Failure {
+        reason: "NoEffect",
+        message: format!("{} was done {REPEATS} times and is still needed", step.verb()),
+        spec_at_fault: false,
+        engine_lost: false,
+        unread: false,
+    }
+}
 
 impl Reconciler {
     /// Looks where something may have changed, plans what that touches, and starts what may start.
@@ -104,9 +117,8 @@ impl Reconciler {
                 self.observed_at = Some(self.now());
                 self.ports.metrics.reconciled(desired.host.as_str(), self.now());
             }
-            Err(error @ (EngineError::Unreachable(_) | EngineError::Timeout(_))) => self.engine_lost(&error),
             Err(error) => {
-                tracing::warn!(%error, "the host could not be looked at");
+                self.ports.metrics.reconcile_failed(desired.host.as_str(), ReconcileError::Observe);
                 self.engine_lost(&error);
             }
         }
@@ -493,11 +505,22 @@ impl Reconciler {
         self.ports.metrics.worked(took);
         let aftermath = match &result {
             Ok(done) => {
+                let in_vain = self.is_in_vain(&subject, &step);
                 if let Subject::Service(service) = &subject {
-                    outcome::count_success(&mut self.memory, service);
+                    if in_vain {
+                        outcome::count_failure(&mut self.memory, service, &input_hash, &no_effect(&step), now, 1.0);
+                    } else {
+                        outcome::count_success(&mut self.memory, service);
+                    }
                     self.memory_dirty.get_or_insert_with(Instant::now);
                 }
-                self.other_failures.remove(&subject);
+                if !in_vain {
+                    self.other_failures.remove(&subject);
+                } else if !matches!(subject, Subject::Service(_)) {
+                    let failures = self.other_failures.get(&subject).map_or(0, |(failures, _, _)| *failures) + 1;
+                    let until = now.plus(backoff::wait(failures + 1, 1.0));
+                    self.other_failures.insert(subject.clone(), (failures, until, no_effect(&step).message));
+                }
                 if let (Step::LookUpAccounts { image_id, .. }, Done::Accounts { users, groups }) = (&step, done) {
                     self.observer.accounts(image_id, users.clone(), groups.clone());
                 }
@@ -509,6 +532,10 @@ impl Reconciler {
             if let MemoryChange::Quarantined { service, .. } = change {
                 let reason = rollback_reason(&self.memory, service);
                 self.ports.metrics.rolled_back(service.as_str(), reason);
+            }
+            if let MemoryChange::JobEnded { job, state, .. } = change {
+                let done = matches!(state, crate::model::job::JobState::Done { .. });
+                self.ports.metrics.job_ended(&host, job.as_str(), done);
             }
             self.remember(change, &subject);
         }
@@ -522,6 +549,22 @@ impl Reconciler {
         } else {
             self.all_dirty = true;
         }
+    }
+
+    /// Whether a step was done again and again and is planned all the same: the engine says yes and does nothing, or shows
+    /// it in other words than we do. Without a brake that would be a hot loop.
+    fn is_in_vain(&mut self, subject: &Subject, step: &Step) -> bool {
+        // Starting again is what a crash loop is about, and has a backoff of its own.
+        if matches!(step, Step::Start { .. } | Step::Pull { .. }) {
+            return false;
+        }
+        let entry = self.repeated.entry(subject.clone()).or_insert_with(|| (step.clone(), 0));
+        if entry.0 == *step {
+            entry.1 += 1;
+        } else {
+            *entry = (step.clone(), 1);
+        }
+        entry.1 > REPEATS
     }
 
     fn take_failure(
