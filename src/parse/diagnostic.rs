@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 
 use super::source::{FileId, Place, Sources};
@@ -35,6 +35,8 @@ pub struct Diagnostic {
     pub labels: Vec<(Place, String)>,
     /// What to do.
     pub help: Vec<String>,
+    /// Whether the line at the place may hold a secret: then only its number is shown.
+    pub private: bool,
 }
 
 impl Diagnostic {
@@ -48,6 +50,7 @@ impl Diagnostic {
             label: String::new(),
             labels: Vec::new(),
             help: Vec::new(),
+            private: false,
         }
     }
 
@@ -192,6 +195,11 @@ impl Diagnostics {
         let mut group = Group::with_title(level.primary_title(diagnostic.message.as_str()).id(diagnostic.code));
         for file in Self::files_of(diagnostic) {
             let Some(source) = self.sources.get(file) else { continue };
+            if diagnostic.private {
+                let (line, column) = source.line_column(diagnostic.place.unwrap_or_default().start);
+                group = group.element(Origin::path(source.path.as_str()).line(line).char_column(column));
+                continue;
+            }
             let mut snippet = Snippet::source(source.text.as_str()).path(source.path.as_str());
             if let Some(place) = diagnostic.place.filter(|place| place.file == file) {
                 let label = Some(diagnostic.label.as_str()).filter(|label| !label.is_empty());

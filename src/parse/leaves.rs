@@ -12,7 +12,7 @@ use super::{mounts, ports, scalars};
 macro_rules! leaf {
     ($(#[$doc:meta])* $name:ident, $words:literal, $check:expr, $schema:literal) => {
         $(#[$doc])*
-        pub const $name: Shape = Shape::Scalar(&ScalarShape { name: $words, check: $check, schema: $schema });
+        pub const $name: Shape = Shape::Scalar(&ScalarShape { name: $words, check: $check, schema: $schema, private: false });
     };
 }
 

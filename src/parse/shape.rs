@@ -35,6 +35,8 @@ pub struct ScalarShape {
     pub check: fn(&Scalar) -> Result<(), String>,
     /// JSON Schema of it.
     pub schema: &'static str,
+    /// Whether what stands here may be a secret, so that its line is not shown.
+    pub private: bool,
 }
 
 /// Keys of one kind of mapping.
@@ -145,7 +147,8 @@ pub fn check(node: &Node, at: Place, shape: &Shape, errors: &mut Vec<Diagnostic>
 fn check_scalar(node: &Node, leaf: &ScalarShape, errors: &mut Vec<Diagnostic>) {
     let Some(scalar) = node.as_scalar().filter(|scalar| !is_template(scalar)) else { return };
     if let Err(why) = (leaf.check)(scalar) {
-        errors.push(Diagnostic::error("V002", node.place, why).maybe_help(interpolation_help(scalar)));
+        let error = Diagnostic::error(if leaf.private { "S004" } else { "V002" }, node.place, why);
+        errors.push(Diagnostic { private: leaf.private, ..error.maybe_help(interpolation_help(scalar)) });
     }
 }
 

@@ -424,3 +424,177 @@ fn variables_that_are_not_there_or_need_each_other() {
        |                  ^^^^^^^^^^^^
     "#);
 }
+
+#[test]
+fn a_password_in_the_site_is_not_shown_again() {
+    let shown = errors(
+        "
+  hosts: {here: {}}
+  images: {auth: {reg.example: {username: me, password: hunter2}}}
+",
+    );
+    assert!(!shown.contains("hunter2"), "{shown}");
+    insta::assert_snapshot!(shown, @"
+    error[S004]: a password does not stand in the site; write `{secret: NAME}` and declare NAME under `spec.secrets`
+    --> site.yaml:6:57
+    ");
+}
+
+#[test]
+fn networks_groups_and_hosts_that_do_not_fit() {
+    insta::assert_snapshot!(errors("
+  hosts:
+    \"n[1:2]\": {address: \"10.0.0.[1:3]\", groups: [a], addresses: {api: 10.9.9.9, nope: 10.0.0.1}}
+    here: {connection: {ssh: {}}, groups: [n1]}
+  groups:
+    a: {groups: [b], hosts: [nobody]}
+    b: {groups: [a]}
+    n1: {}
+  networks:
+    api: {cidr: 10.0.0.0/24, driver: bridge}
+    host: {}
+    seen: {external: true, driver: bridge}
+  services:
+    web: {image: 'busybox:1', networks: [api, host, seen]}
+    db: {image: 'busybox:1', hosts: [here], networks: [seen], network_mode: host}
+"), @r#"
+    error[V002]: `10.0.0.[1:3]` has 3 values for 2 hosts
+     --> site.yaml:6:25
+      |
+    6 |     "n[1:2]": {address: "10.0.0.[1:3]", groups: [a], addresses: {api: 10.9.9.9, nope: 10.0.0.1}}
+      |                         ^^^^^^^^^^^^^^
+
+    error[V002]: `10.9.9.9` of `n1` does not lie in `api`, 10.0.0.0/24
+     --> site.yaml:6:66
+      |
+    6 |     "n[1:2]": {address: "10.0.0.[1:3]", groups: [a], addresses: {api: 10.9.9.9, nope: 10.0.0.1}}
+      |                                                                  ^^^
+
+    error[V002]: `10.9.9.9` of `n2` does not lie in `api`, 10.0.0.0/24
+     --> site.yaml:6:66
+      |
+    6 |     "n[1:2]": {address: "10.0.0.[1:3]", groups: [a], addresses: {api: 10.9.9.9, nope: 10.0.0.1}}
+      |                                                                  ^^^
+
+    error[R001]: `nope` is no network of addresses
+     --> site.yaml:6:81
+      |
+    6 |     "n[1:2]": {address: "10.0.0.[1:3]", groups: [a], addresses: {api: 10.9.9.9, nope: 10.0.0.1}}
+      |                                                                                 ^^^^
+      |
+      = help: declare it under `spec.networks` with a `cidr`
+
+    error[K004]: engines over SSH are not available in this version
+     --> site.yaml:7:25
+      |
+    7 |     here: {connection: {ssh: {}}, groups: [n1]}
+      |                         ^^^
+      |
+      = help: run Mastic on that host, or reach its engine over TCP with TLS: `docker: {host: tcp://..., tls: {...}}`
+
+    error[R003]: `n1`, a group of `here`, is the name of a host
+     --> site.yaml:7:44
+      |
+    7 |     here: {connection: {ssh: {}}, groups: [n1]}
+      |                                            ^^
+
+    error[R002]: groups contain each other: a -> b -> a
+     --> site.yaml:9:5
+      |
+    9 |     a: {groups: [b], hosts: [nobody]}
+      |     ^
+
+    error[R001]: no host is called `nobody`
+     --> site.yaml:9:30
+      |
+    9 |     a: {groups: [b], hosts: [nobody]}
+      |                              ^^^^^^
+
+    error[R003]: `n1` is a host already; with a group of the same name, `hosts: [n1]` would be ambiguous
+      --> site.yaml:11:5
+       |
+     6 |     "n[1:2]": {address: "10.0.0.[1:3]", groups: [a], addresses: {api: 10.9.9.9, nope: 10.0.0.1}}
+       |     -------- the host
+    ...
+    11 |     n1: {}
+       |     ^^
+
+    error[V002]: `driver` is for networks of the engine, and `cidr` makes this one a network of addresses
+      --> site.yaml:13:30
+       |
+    13 |     api: {cidr: 10.0.0.0/24, driver: bridge}
+       |                              ^^^^^^
+       |
+       = help: a subnet of the engine goes under `ipam`
+
+    error[K003]: the service `web` does not say on which hosts it runs
+      --> site.yaml:17:5
+       |
+    17 |     web: {image: 'busybox:1', networks: [api, host, seen]}
+       |     ^^^
+       |
+       = help: add `hosts:` with names of hosts or groups; `all` stands for every host
+
+    error[R003]: with `network_mode: host` there are no networks to join
+      --> site.yaml:18:77
+       |
+    18 |     db: {image: 'busybox:1', hosts: [here], networks: [seen], network_mode: host}
+       |                                                        ---- joined here     ^^^^
+    "#);
+}
+
+#[test]
+fn what_is_missing_altogether() {
+    let run =
+        |text: &str| super::testing::site(text, &[]).map_or_else(|why| why.render(false), |_| "it compiles".to_owned());
+    insta::assert_snapshot!(run(""), @"
+    error[V001]: `site.yaml` is empty
+     --> site.yaml:1:1
+      |
+    1 |
+      | ^
+      |
+      = help: `mastic init` writes a site to start from
+    ");
+    insta::assert_snapshot!(run("[]"), @"
+    error[V001]: a site is a mapping, and this is a list
+     --> site.yaml:1:1
+      |
+    1 | []
+      | ^^
+      |
+      = help: `mastic init` writes a site to start from
+    ");
+    insta::assert_snapshot!(run("apiVersion: mastic/v1\nkind: Site\nmetadata: {name: x}\nspec: {services: {a:, b: {image: \"busybox:1\"}}}\n"), @"
+    error[H001]: the site declares no host
+     |
+     = help: add `hosts: {here: {connection: {local: {}}}}` to `spec`
+    ");
+    insta::assert_snapshot!(run("apiVersion: mastic/v2\nkind: Rolle\nmetadata: {name: x.prev}\nspec: {hosts: {here: {}}, services: {a.next: {image: x}}}\n"), @"
+    error[V002]: `mastic/v2` is none of `mastic/v1`
+     --> site.yaml:1:13
+      |
+    1 | apiVersion: mastic/v2
+      |             ^^^^^^^^^
+      |
+      = help: did you mean `mastic/v1`?
+
+    error[V002]: `Rolle` is none of `Site`
+     --> site.yaml:2:7
+      |
+    2 | kind: Rolle
+      |       ^^^^^
+
+    error[V002]: `x.prev`: a name must not end in `.prev`, which marks a container in a replacement
+     --> site.yaml:3:18
+      |
+    3 | metadata: {name: x.prev}
+      |                  ^^^^^^
+
+    error[N001]: `a.next`: a name must not end in `.next`, which marks a container in a replacement
+     --> site.yaml:4:38
+      |
+    4 | spec: {hosts: {here: {}}, services: {a.next: {image: x}}}
+      |                                      ^^^^^^
+    ");
+}

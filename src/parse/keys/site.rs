@@ -240,6 +240,7 @@ const REFUSED_PASSWORD: Shape = Shape::Scalar(&crate::parse::shape::ScalarShape 
             .to_owned())
     },
     schema: r#"{"not": {}}"#,
+    private: true,
 });
 
 const PASSWORD: Table =
