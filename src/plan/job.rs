@@ -334,7 +334,7 @@ impl Planning<'_> {
         // Without a result of ours, the honest answer is asked for first.
         if let Some(question) = &job.done_when
             && !matches!(record, Some(JobRecord { state: JobState::Failed { .. }, .. }))
-            && !self.is_answered(record)
+            && !is_answered(record)
         {
             return self.ask(question, &image.id);
         }
@@ -373,11 +373,6 @@ impl Planning<'_> {
         })))
     }
 
-    /// Whether `done_when` was asked for these inputs and said no: then the record has the first attempt's intent.
-    fn is_answered(&self, record: Option<&JobRecord>) -> bool {
-        matches!(record, Some(JobRecord { state: JobState::Running { .. }, .. }))
-    }
-
     fn ask(&mut self, question: &DoneWhen, image_id: &str) -> Next {
         let input = self.input;
         let container_id = match question {
@@ -408,4 +403,9 @@ impl Planning<'_> {
             image_id: image_id.to_owned(),
         })
     }
+}
+
+/// Whether `done_when` was asked for these inputs and said no: then the record has the first attempt's intent.
+fn is_answered(record: Option<&JobRecord>) -> bool {
+    matches!(record, Some(JobRecord { state: JobState::Running { .. }, .. }))
 }

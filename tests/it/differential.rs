@@ -283,7 +283,7 @@ impl Subject<'_> {
         for entry in listed.iter().filter(|entry| entry.name.starts_with(&format!("{}-", self.prefix))) {
             // It may be gone by now.
             let Ok(container) = self.engine.inspect_container(&entry.id).await else { continue };
-            let mut value = self.value(&container);
+            let mut value = value_of(&container);
             value["list"] = json!({
                 "status": entry.status, "health": entry.health, "service": entry.labels.get("mastic.service"), "image": entry.image,
             });
@@ -293,37 +293,38 @@ impl Subject<'_> {
         }
         all
     }
+}
 
-    fn value(&self, container: &ObservedContainer) -> Value {
-        let detail = container.detail.clone().unwrap();
-        let mut settings = serde_json::to_value(&detail.settings).unwrap();
-        // The daemon's or the kernel's own choice.
-        for field in ["runtime", "cgroup", "shm_size", "mac_address", "oom_kill_disable"] {
-            settings.as_object_mut().unwrap().remove(field);
-        }
-        // With the host's network it is the host's name.
-        if settings["network_mode"] == "host" {
-            settings.as_object_mut().unwrap().remove("hostname");
-        }
-        settings["labels"].as_object_mut().unwrap().remove("mastic.test");
-        let state = &container.state;
-        let ended = matches!(state.status, Status::Exited | Status::Dead);
-        let networks: BTreeMap<_, _> =
-            detail.networks.iter().map(|(name, attachment)| (name, &attachment.aliases)).collect();
-        json!({
-            "status": state.status,
-            "health": state.health,
-            "exit_code": if ended { state.exit_code } else { 0 },
-            "restart_count": state.restart_count,
-            "failed_to_start": !state.error.is_empty(),
-            "oom_killed": state.oom_killed,
-            "networks": networks,
-            "addresses": detail.addresses.keys().collect::<Vec<_>>(),
-            "anonymous": detail.anonymous_volumes.keys().collect::<Vec<_>>(),
-            "settings": settings,
-            "service": container.label("mastic.service"),
-        })
+/// What of a container both engines must show alike.
+fn value_of(container: &ObservedContainer) -> Value {
+    let detail = container.detail.clone().unwrap();
+    let mut settings = serde_json::to_value(&detail.settings).unwrap();
+    // The daemon's or the kernel's own choice.
+    for field in ["runtime", "cgroup", "shm_size", "mac_address", "oom_kill_disable"] {
+        settings.as_object_mut().unwrap().remove(field);
     }
+    // With the host's network it is the host's name.
+    if settings["network_mode"] == "host" {
+        settings.as_object_mut().unwrap().remove("hostname");
+    }
+    settings["labels"].as_object_mut().unwrap().remove("mastic.test");
+    let state = &container.state;
+    let ended = matches!(state.status, Status::Exited | Status::Dead);
+    let networks: BTreeMap<_, _> =
+        detail.networks.iter().map(|(name, attachment)| (name, &attachment.aliases)).collect();
+    json!({
+        "status": state.status,
+        "health": state.health,
+        "exit_code": if ended { state.exit_code } else { 0 },
+        "restart_count": state.restart_count,
+        "failed_to_start": !state.error.is_empty(),
+        "oom_killed": state.oom_killed,
+        "networks": networks,
+        "addresses": detail.addresses.keys().collect::<Vec<_>>(),
+        "anonymous": detail.anonymous_volumes.keys().collect::<Vec<_>>(),
+        "settings": settings,
+        "service": container.label("mastic.service"),
+    })
 }
 
 fn class(answer: &Answer<()>) -> String {

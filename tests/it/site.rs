@@ -284,12 +284,11 @@ fn a_large_site_compiles_fast() {
             let start = on_cpu();
             let compiled = compile(&request, &files).unwrap();
             assert_eq!(compiled.desired.services.len(), 100);
-            on_cpu() - start
+            on_cpu().saturating_sub(start)
         })
         .collect();
     times.sort();
     let median = times[times.len() / 2];
-    println!("100 services: {median:?}");
     // Below 15 ms when optimised; a build for tests is some ten times slower.
     let limit = if cfg!(debug_assertions) { 600 } else { 15 };
     assert!(median.as_millis() < limit, "{median:?}");
