@@ -58,7 +58,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let mode = Mode { follow_source: place.request.is_some(), act: true };
+    let mode = Mode { follow_source: place.request.is_some(), act: true, on_request: false };
     let mut running = world.start(mode)?;
     tokio::spawn(watching::carry(place.state.join("files"), running.paths.clone(), running.inputs.clone()));
     let stop = CancellationToken::new();

@@ -207,7 +207,7 @@ impl Door {
             return Ok(Self::Agent(agent));
         }
         let world = World::open(place, access, purpose).await?;
-        let mode = Mode { follow_source: place.request.is_some(), act: access == Access::Act };
+        let mode = Mode { follow_source: place.request.is_some(), act: access == Access::Act, on_request: true };
         Ok(Self::Own(Box::new(world.start(mode)?)))
     }
 

@@ -46,7 +46,7 @@ impl Reconciler {
                 replies.finish(Outcome::told(self.plan_json()));
             }
             Command::Events { most, follow } => self.tell_events(most, follow, replies),
-            Command::Reconcile(reconcile) => self.reconcile(reconcile, replies),
+            Command::Reconcile(reconcile) => self.reconcile(reconcile, replies).await,
             Command::Hold { kind, service, user, reason, lasts } => {
                 let outcome = self.hold(kind, service, user, reason, lasts.map(|lasts| self.now().plus(lasts)));
                 replies.finish(outcome);
@@ -130,25 +130,21 @@ impl Reconciler {
         }
     }
 
-    fn reconcile(&mut self, reconcile: Reconcile, replies: Replies) {
+    async fn reconcile(&mut self, reconcile: Reconcile, replies: Replies) {
         if let Some(bad) = self.other_source(&reconcile) {
             replies.finish(refused(bad));
+            return;
+        }
+        if let Some(plan_id) = &reconcile.plan_id
+            && let Err(outcome) = self.check_plan(plan_id).await
+        {
+            replies.finish(outcome);
             return;
         }
         if self.mode.follow_source && !self.read_site_as(&reconcile.user, reconcile.plan_id.is_some(), true) {
             let message = self.bad_site.as_ref().map_or_else(String::new, |bad| bad.message.clone());
             replies.finish(Outcome::not(OutcomeCode::InvalidSite, message));
             return;
-        }
-        if let Some(plan_id) = &reconcile.plan_id {
-            let current = self.current_plan_id();
-            if current != *plan_id && self.pending.as_ref().is_none_or(|pending| pending.plan_id != *plan_id) {
-                let message = format!(
-                    "the plan has changed since: it is {current} now, not {plan_id}; look at `mastic plan` again"
-                );
-                replies.finish(Outcome::not(OutcomeCode::Failed, message));
-                return;
-            }
         }
         if reconcile.allow_prune {
             self.allow_prune(None, &reconcile.user);
@@ -198,11 +194,19 @@ impl Reconciler {
         ))
     }
 
-    pub(super) fn current_plan_id(&self) -> String {
-        match &self.desired {
-            Some(desired) => self.preview(desired).0,
-            None => String::new(),
+    /// A saved plan is taken only while planning anew gives the same; nothing is accepted before that is known.
+    async fn check_plan(&mut self, plan_id: &str) -> Result<(), Outcome> {
+        let candidate = self.candidate().map_err(|message| Outcome::not(OutcomeCode::InvalidSite, message))?;
+        if let Err(error) = self.look_for(&candidate).await {
+            return Err(Outcome::not(OutcomeCode::Failed, error.to_string()));
         }
+        let (current, _) = self.preview(&candidate);
+        if current == plan_id {
+            return Ok(());
+        }
+        let message =
+            format!("the plan has changed since: it is {current} now, not {plan_id}; look at `mastic plan` again");
+        Err(Outcome::not(OutcomeCode::Failed, message))
     }
 
     fn known(&self, service: &ServiceName) -> Result<(), Outcome> {

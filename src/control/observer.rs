@@ -78,8 +78,13 @@ impl Observer {
         }
         self.take_containers(containers?).await?;
         self.learn_images(desired).await?;
-        self.observed.engine = EngineState::Known(version);
         self.all_files(desired).await;
+        // Its API looks the same and behaves otherwise in ways that promises rest on: it is looked at, not changed.
+        self.observed.engine = if version.engine == "podman" {
+            EngineState::Unsupported(format!("podman {} is only looked at, not changed", version.version))
+        } else {
+            EngineState::Known(version)
+        };
         Ok(())
     }
 

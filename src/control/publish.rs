@@ -44,12 +44,23 @@ impl Reconciler {
     }
 
     async fn release_slots(&mut self) {
+        // Slots outlive their holder: what a loop before this one took is given back once it is settled.
+        if !self.slots_known
+            && let Some(host) = self.desired.as_ref().map(|desired| desired.host.clone())
+            && let Ok(slots) = self.ports.coordinator.slots().await
+        {
+            self.slots_known = true;
+            let own = slots.into_iter().filter(|slot| slot.host == host).map(|slot| slot.service);
+            self.to_release.extend(own);
+        }
         let settled: Vec<ServiceName> = self
             .to_release
-            .iter()
+            .union(&self.granted)
             .filter(|service| {
-                let plan = self.plans.get(&Subject::Service((*service).clone()));
-                plan.is_none_or(|plan| plan.next == Next::Nothing || plan.ready)
+                let subject = Subject::Service((*service).clone());
+                let plan = self.plans.get(&subject);
+                !self.in_flight.contains_key(&subject)
+                    && plan.is_none_or(|plan| plan.change.is_none() && (plan.next == Next::Nothing || plan.ready))
             })
             .cloned()
             .collect();

@@ -21,6 +21,7 @@ use crate::observe::observed::ObservedContainer;
 use crate::plan::step::{Step, Subject, SubjectPlan};
 use crate::port::store::{RecoveredMemory, StoreError};
 use crate::report::event::{Event, Severity};
+use crate::report::redact::Redactor;
 use crate::report::status::BadSiteFile;
 
 use super::command::{Outcome, OutcomeCode, Progress};
@@ -51,6 +52,8 @@ pub struct Mode {
     pub follow_source: bool,
     /// Whether steps are taken; else it only looks and plans.
     pub act: bool,
+    /// Whether it waits for its first input before it reads the site or does anything.
+    pub on_request: bool,
 }
 
 /// A step under way.
@@ -95,6 +98,8 @@ pub struct Reconciler {
     pub(super) probe_due: BTreeMap<ServiceName, Instant>,
     pub(super) granted: BTreeSet<ServiceName>,
     pub(super) to_release: BTreeSet<ServiceName>,
+    pub(super) slots_known: bool,
+    pub(super) redactor: Redactor,
     pub(super) repeated: BTreeMap<Subject, (Step, u32)>,
     pub(super) other_failures: BTreeMap<Subject, (u32, Timestamp, String)>,
     pub(super) next_light: Instant,
@@ -163,6 +168,8 @@ impl Reconciler {
             probe_due: BTreeMap::new(),
             granted: BTreeSet::new(),
             to_release: BTreeSet::new(),
+            redactor: Redactor::default(),
+            slots_known: false,
             repeated: BTreeMap::new(),
             other_failures: BTreeMap::new(),
             next_light: now + RESYNC,
@@ -205,10 +212,21 @@ impl Reconciler {
 
     /// Runs until it is told to end, or all senders are gone and nothing is left to wait for.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
-        if self.mode.follow_source {
+        let mut open = true;
+        if self.mode.on_request {
+            match inputs.recv().await {
+                Some(input) => {
+                    // Who only looks wants to see what the site says; who acts says so.
+                    if self.mode.follow_source && !self.mode.act {
+                        self.read_site(false);
+                    }
+                    self.take_input(input).await;
+                }
+                None => return,
+            }
+        } else if self.mode.follow_source {
             self.read_site(false);
         }
-        let mut open = true;
         while !self.finished {
             self.turn().await;
             if self.finished {
@@ -365,13 +383,14 @@ impl Reconciler {
     /// Writes the log of events and tells those who listen.
     pub(super) fn tell(&mut self, severity: Severity, reason: &str, subject: &str, message: &str) {
         let generation = self.desired.as_ref().map_or(0, |desired| desired.generation);
+        let message = self.redactor.redact(message).into_owned();
         let event = Event {
             at: self.now(),
             generation,
             severity,
             reason: reason.to_owned(),
             subject: subject.to_owned(),
-            message: message.to_owned(),
+            message: message.clone(),
         };
         match severity {
             Severity::Normal => tracing::info!(service = subject, reason, "{message}"),

@@ -9,11 +9,13 @@ use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::labels;
 use crate::model::memory::Proven;
 use crate::model::names::ServiceName;
+use crate::model::secret::Sensitive;
 use crate::observe::observed::HostObserved;
 use crate::plan::host::{self, HostInput};
 use crate::plan::id::plan_id;
 use crate::port::store::Revision;
 use crate::report::event::Severity;
+use crate::report::redact::Redactor;
 use crate::report::status::BadSiteFile;
 
 use super::accept::{self, Acceptance};
@@ -107,6 +109,19 @@ impl Reconciler {
         }
     }
 
+    /// What the next generation would be, without taking it. An error where the site cannot be read.
+    pub(super) fn candidate(&mut self) -> Result<HostDesired, String> {
+        let key = self.ports.store.site_key().map_err(|error| error.to_string())?;
+        let loaded = self.ports.source.load(&key).map_err(|bad| bad.message)?;
+        let live = live_generation(&self.observer.observed, &loaded.desired);
+        let next = accept::consider(self.desired.as_deref(), &loaded.desired, &self.memory, live, true, self.now());
+        Ok(match (next, &self.desired) {
+            (Acceptance::Accept(next) | Acceptance::AwaitApproval(next), _) => *next,
+            (_, Some(desired)) => desired.as_ref().clone(),
+            (_, None) => loaded.desired,
+        })
+    }
+
     /// The plan's name and number of changes, if this state were in force.
     pub(super) fn preview(&self, desired: &HostDesired) -> (String, usize) {
         let proven = self.proven_against(desired);
@@ -154,6 +169,7 @@ impl Reconciler {
     pub(super) fn put_in_force(&mut self, desired: Arc<HostDesired>) {
         let proven = self.proven_against(&desired);
         let first = self.desired.is_none();
+        self.redactor = Redactor::new(desired.secrets.iter().map(Sensitive::expose));
         self.desired = Some(desired);
         self.proven = proven;
         self.all_dirty = true;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::admit::{self, Claim, SiteView};
 use crate::execute::{self, Done, Failure, Hands};
+use crate::model::desired::HostDesired;
 use crate::model::names::ServiceName;
 use crate::model::time::Timestamp;
 use crate::observe::observed::{EngineState, Health};
@@ -76,6 +77,12 @@ impl Reconciler {
             self.take_answer(answer);
         }
         self.plan_all();
+    }
+
+    /// Looks at everything that a state which is not in force would be planned with.
+    pub(super) async fn look_for(&mut self, desired: &HostDesired) -> Result<(), EngineError> {
+        self.observer.look_for(desired, &self.memory);
+        self.observer.deep(desired).await
     }
 
     async fn look(&mut self) {
@@ -295,13 +302,14 @@ impl Reconciler {
     fn hold_back(&mut self, plan: &mut SubjectPlan, now: Timestamp) {
         if let Some((_, until, _)) = self.other_failures.get(&plan.subject)
             && *until > now
+            && until.since(now) <= backoff::LONGEST
             && matches!(plan.next, Next::Step(_))
         {
             plan.next = Next::Wait { until: Some(*until) };
         }
     }
 
-    fn plan_one(&mut self, desired: &crate::model::desired::HostDesired, subject: &Subject, now: Timestamp) {
+    fn plan_one(&mut self, desired: &HostDesired, subject: &Subject, now: Timestamp) {
         if let Subject::Service(service) = subject {
             self.watch_instance(service, now);
         }
@@ -497,6 +505,7 @@ impl Reconciler {
                 return;
             }
         };
+        let result = self.without_secrets(result);
         self.in_flight.remove(&subject);
         let now = self.now();
         let generation = self.desired.as_ref().map_or(0, |desired| desired.generation);
@@ -548,6 +557,17 @@ impl Reconciler {
             self.mark_dependents(&subject);
         } else {
             self.all_dirty = true;
+        }
+    }
+
+    /// What containers and engines say may hold a secret, as of an environment that exposes one.
+    fn without_secrets(&self, result: Result<Done, Failure>) -> Result<Done, Failure> {
+        let clean = |text: &str| self.redactor.redact(text).into_owned();
+        match result {
+            Ok(Done::Log(log)) => Ok(Done::Log(clean(&log))),
+            Ok(Done::Ended { exit_code, log }) => Ok(Done::Ended { exit_code, log: clean(&log) }),
+            Ok(done) => Ok(done),
+            Err(failure) => Err(Failure { message: clean(&failure.message), ..failure }),
         }
     }
 

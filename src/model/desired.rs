@@ -39,6 +39,9 @@ pub struct HostDesired {
     pub registries: BTreeMap<String, RegistryLogin>,
     /// What may happen without a person.
     pub sync: SyncPolicy,
+    /// All secrets of the site, to be taken out of what containers and engines say.
+    #[serde(default)]
+    pub secrets: Vec<Sensitive>,
 }
 
 /// The spec of one instance: changes and rolls back as one unit.

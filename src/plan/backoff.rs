@@ -4,8 +4,8 @@ use crate::model::time::Span;
 
 /// Ceiling of the first wait for an instance: restarting a container sooner helps nobody.
 const FIRST: u64 = 1000;
-/// Ceiling of all waits for an instance.
-const LONGEST: u64 = 60_000;
+/// Ceiling of all waits for an instance. A wait that is longer comes from a clock that stepped back, and does not hold.
+pub const LONGEST: Span = Span::seconds(60);
 
 /// The wait after so many failures in a row. The first failure is retried at once; `chance` is from 0 to 1.
 pub fn wait(failures: u32, chance: f64) -> Span {
@@ -13,7 +13,7 @@ pub fn wait(failures: u32, chance: f64) -> Span {
         return Span::ZERO;
     }
     let doubling = failures.saturating_sub(2).min(16);
-    let ceiling = (FIRST << doubling).min(LONGEST);
+    let ceiling = (FIRST << doubling).min(LONGEST.0);
     // Never quite zero from the second failure on: two thirds of the ceiling are jitter.
     #[allow(
         clippy::cast_precision_loss,

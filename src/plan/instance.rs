@@ -405,7 +405,7 @@ impl<'a> Planning<'a> {
     /// Steps wait for their backoff, except the ones that only look or stop.
     fn with_backoff(&mut self, next: Next) -> Next {
         let Some(retry_at) = self.memory.retry_at else { return next };
-        if self.input.now >= retry_at {
+        if self.input.now >= retry_at || retry_at.since(self.input.now) > super::backoff::LONGEST {
             return next;
         }
         match next {

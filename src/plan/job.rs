@@ -282,7 +282,7 @@ impl Planning<'_> {
             let code = exit_code.map_or("it took too long".to_owned(), |code| format!("exit code {code}"));
             self.condition(ConditionType::Stalled, "JobFailed", format!("attempt {attempts} failed: {code}"));
             let until = at.plus(backoff::wait(attempts + 1, 1.0));
-            if input.now < until {
+            if input.now < until && *at <= input.now {
                 return Next::Wait { until: Some(until) };
             }
         }

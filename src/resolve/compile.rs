@@ -224,6 +224,7 @@ fn compile_host(
             volumes: std::mem::take(&mut compiler.volumes),
             registries,
             sync: tree.site.sync.clone(),
+            secrets: compiler.secrets.values().cloned().collect(),
         },
         connection,
         directory: tree.directory.clone(),

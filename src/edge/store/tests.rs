@@ -22,6 +22,7 @@ fn desired(generation: u64) -> HostDesired {
         volumes: std::collections::BTreeMap::new(),
         registries: std::collections::BTreeMap::new(),
         sync: SyncPolicy::default(),
+        secrets: Vec::new(),
     }
 }
 
