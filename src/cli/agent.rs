@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the loop | inputs | everything |
 //! | signals | SIGHUP, SIGTERM, SIGINT | inputs |
-//! | watcher | the site's files, the mounted files | inputs |
+//! | watcher | the site's files, the mounted files, a look at both every minute | inputs |
 //! | socket | commands of the command line | inputs |
 //! | http | scrapes | metrics, health, status |
 //! | systemd | what the loop shows | READY, STATUS, WATCHDOG |
@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::command::Request;
 use crate::control::input::Input;
-use crate::control::reconciler::Mode;
 use crate::edge::agent_socket::AgentSocket;
 use crate::edge::{http, systemd};
 
@@ -48,7 +47,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         Some(address) => {
             let bound = http::bind(address)
                 .await
-                .map_err(|error| CommandError::new(Exit::Failed, format!("cannot listen on {address}: {error}")))?;
+                .map_err(|error| CommandError::failed(format!("cannot listen on {address}: {error}")))?;
             tracing::info!("listening on {}", bound.address()?);
             Some(bound)
         }
@@ -58,22 +57,24 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let mode = Mode { follow_source: place.request.is_some(), act: true, on_request: false };
-    let mut running = world.start(mode)?;
-    tokio::spawn(watching::carry(place.state.join("files"), running.paths.clone(), running.inputs.clone()));
+    let mut running = world.start_agent()?;
     let stop = CancellationToken::new();
     let (door, mut requests) = mpsc::channel::<Request>(64);
     tokio::spawn(socket.serve(running.published.clone(), door, stop.clone()));
     if let Some(http) = http {
         tokio::spawn(http.serve(running.published.clone(), clock, stop.clone()));
     }
-    tokio::spawn(systemd::accompany(running.published.clone(), stop.clone()));
+    let ending = stop.child_token();
+    let notifying = tokio::spawn(systemd::accompany(running.published.clone(), ending.clone()));
+    let watching =
+        tokio::spawn(watching::carry(place.state.join("files"), running.paths.clone(), running.inputs.clone()));
     loop {
         tokio::select! {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = &mut running.task => {
+                watching.abort();
                 stop.cancel();
                 return Ok(Exit::Done);
             }
@@ -88,7 +89,11 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         }
     }
     tracing::info!("ending; the containers stay");
-    running.end().await;
+    ending.cancel();
+    let _ = notifying.await;
+    watching.abort();
+    // A second signal while a step is under way ends the program at once.
+    let ended = running.end().await;
     stop.cancel();
-    Ok(Exit::Done)
+    ended.map(|()| Exit::Done)
 }

@@ -1,23 +1,26 @@
 //! `mastic apply`: bring the host to its desired state, and wait until it is there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 
-use crate::control::command::{Command, OutcomeCode, Reconcile, Wait};
+use crate::control::command::{Command, Reconcile, Wait};
+use crate::edge::agent_client::AgentClient;
 use crate::model::time::Span;
 use crate::report::plan_view::PlanView;
 
-use super::args::{Global, Output};
+use super::args::{Global, Output, span};
+use super::ask::{Follow, ask};
 use super::error::{CommandError, Exit};
+use super::output;
 use super::progress::Reporter;
 use super::validate::no_site;
-use super::world::{Access, Door};
 
 /// Options of `apply`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mastic apply\n  mastic plan -O change.plan && mastic apply change.plan\n  mastic apply --timeout 600 --retry"
+    after_help = "Examples:\n  mastic apply\n  mastic plan -O change.plan && mastic apply change.plan\n  mastic apply --timeout 10m --retry"
 )]
 pub struct Options {
     /// A saved plan: applied only while planning anew gives the same
@@ -29,9 +32,9 @@ pub struct Options {
     /// Try specs once more that have failed here
     #[arg(long)]
     pub retry: bool,
-    /// Give up waiting after so many seconds; what was begun goes on if an agent runs
-    #[arg(long, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
+    /// Give up waiting after so long (90s, 10m); what was begun goes on if an agent runs
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub timeout: Option<Span>,
     /// Do not ask (apply never does; for scripts that say it everywhere)
     #[arg(long, short = 'y')]
     pub yes: bool,
@@ -51,33 +54,26 @@ pub async fn run(global: &Global, options: Options) -> Result<Exit, CommandError
         allow_prune: options.allow_prune,
         retry: options.retry,
         user: Global::user(),
-        wait: Some(Wait { timeout: options.timeout.map(Span::seconds) }),
+        wait: Some(Wait { timeout: options.timeout }),
     });
-    let reporter = Reporter::new(global.colour(), global.quiet > 0 || global.output != Output::Text);
-    let door = Door::open(&place, Access::Act, "apply").await?;
-    let outcome = tokio::select! {
-        outcome = door.ask(command, |progress| reporter.tell(&progress)) => outcome?,
-        _ = tokio::signal::ctrl_c() => {
-            door.close().await;
-            return Err(CommandError::new(Exit::Interrupted, "interrupted; the next `mastic apply` goes on from here"));
-        }
-    };
-    door.close().await;
-    if global.output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    let reporter = Reporter::new(global);
+    let through = if AgentClient::find(&place.state).await?.is_some() { " through the agent" } else { "" };
+    let files: Vec<String> = request.paths.iter().map(|path| path.display().to_string()).collect();
+    reporter.say(&format!("Applying {}{through}.", files.join(", ")));
+    let began = Instant::now();
+    let outcome = ask(global, "apply", Follow::Site, command, &reporter).await?;
+    if global.output == Output::Text {
+        output::print(&format!("{} in {:.1} s\n", outcome.message.trim_end(), began.elapsed().as_secs_f64()))?;
+    } else {
+        output::show(global, &outcome, String::new)?;
     }
-    if outcome.code == OutcomeCode::Done {
-        if global.output == Output::Text {
-            println!("{}", outcome.message);
-        }
-        return Ok(Exit::Done);
-    }
-    Err(CommandError::from_outcome(&outcome))
+    Ok(Exit::Done)
 }
 
-fn saved(path: &std::path::Path) -> Result<String, CommandError> {
-    let wrong = |why: String| CommandError::new(Exit::Usage, format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+/// The name of a saved plan.
+fn saved(path: &Path) -> Result<String, CommandError> {
+    let wrong = |why: String| CommandError::usage(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(crate::edge::system_words(&error)))?;
     let plan: PlanView =
         serde_json::from_str(&text).map_err(|error| wrong(format!("this is no saved plan: {error}")))?;
     Ok(plan.id)

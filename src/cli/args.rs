@@ -1,15 +1,18 @@
 //! The command line.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::edge::journal::{self, LogForm, LogOptions};
+use crate::model::time::Span;
 use crate::resolve::compile::CompileRequest;
 
 use super::world::Place;
-use super::{agent, apply, plan, status, validate};
+use super::{
+    agent, apply, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate, output, plan,
+    render, schema, status, validate, wait, why,
+};
 
 /// Version with the commit that it was built from.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("MASTIC_COMMIT"), ")");
@@ -86,16 +89,117 @@ pub enum Color {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Start a site: writes a small one with comments that runs as it is
+    Init(init::Options),
     /// Check the site, and tell all that is wrong with it
     Validate(validate::Options),
+    /// Print the JSON Schema of a site, for editors
+    Schema(schema::Options),
+    /// Tell where a value of the site comes from
+    Explain(explain::Options),
+    /// Show the files that are mounted into containers, as rendered
+    Render(render::Options),
     /// Show what would change, and why
     Plan(plan::Options),
+    /// Show what would change as unified diffs
+    Diff(diff::Options),
     /// Bring the host to its desired state, and wait until it is there
     Apply(apply::Options),
+    /// Let an edit go on that waits for a person
+    Approve(operate::Approve),
     /// Keep the host in its desired state
     Agent(agent::Options),
     /// Show how things are
     Status(status::Options),
+    /// Show all that is known of a service or job
+    Describe(describe::Options),
+    /// Tell why a service is, was or will be changed
+    Why(why::Options),
+    /// Show what happened
+    Events(events::Options),
+    /// Show the desired states that were accepted
+    History(history::Options),
+    /// Wait until a service, or all, is as asked for
+    Wait(wait::Options),
+    /// Show what a service writes
+    Logs(logs::Options),
+    /// Run a command in the container of a service
+    Exec(exec::Options),
+    /// Go back to an older desired state, until the source changes
+    Rollback(operate::Rollback),
+    /// Restart a service
+    Restart(operate::Restart),
+    /// Stop a service and keep it stopped
+    Stop(operate::Stop),
+    /// End a stop
+    Start(operate::Start),
+    /// Leave a service, or the whole host, as it is
+    Pause(operate::Pause),
+    /// End a pause
+    Resume(operate::Resume),
+    /// Try a spec once more that has failed
+    Retry(operate::Retry),
+    /// Run a job once more
+    RunJob(operate::RunJob),
+    /// Remove all of the site from this host
+    Destroy(destroy::Options),
+    /// Print completions for a shell
+    Completions(generate::Completions),
+    /// Write the manual pages into a directory
+    Man(generate::Man),
+}
+
+/// Which services output is about.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Selection {
+    /// Only these services or jobs
+    #[arg(long = "service", value_name = "NAME", value_delimiter = ',')]
+    pub services: Vec<String>,
+    /// Only services of these roles
+    #[arg(long = "role", value_name = "NAME", value_delimiter = ',')]
+    pub roles: Vec<String>,
+}
+
+impl Selection {
+    /// Whether everything is meant.
+    pub fn is_all(&self) -> bool {
+        self.services.is_empty() && self.roles.is_empty()
+    }
+
+    /// Whether this one is meant.
+    pub fn covers(&self, service: &str, role: Option<&str>) -> bool {
+        self.is_all()
+            || self.services.iter().any(|name| name == service)
+            || role.is_some_and(|role| self.roles.iter().any(|name| name == role))
+    }
+}
+
+/// A length of time as people write it: `90`, `90s`, `10m`, `1h30m`.
+pub fn span(text: &str) -> Result<Span, String> {
+    let wrong = || format!("`{text}` is no length of time; write it as 90s, 10m or 1h30m");
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(Span::seconds).map_err(|_| wrong());
+    }
+    let mut total: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = rest.split_at(digits);
+        let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, after) = after.split_at(letters);
+        let size: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        total = number.checked_mul(size).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(Span(total)) }
 }
 
 impl Global {
@@ -105,20 +209,9 @@ impl Global {
         let options = LogOptions {
             form: LogForm::Auto,
             level: LogOptions::level(default, self.verbose, self.quiet),
-            colour: self.colour(),
+            colour: output::stderr(self).color,
         };
         journal::start(options, std::env::var("JOURNAL_STREAM").ok().as_deref());
-    }
-
-    /// Whether standard output has colour.
-    pub fn colour(&self) -> bool {
-        match self.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => {
-                std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stdout().is_terminal()
-            }
-        }
     }
 
     /// Where the command is at home.
@@ -161,4 +254,62 @@ impl Global {
 
 fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_each_verb_has_examples() {
+        let mut command = Arguments::command();
+        command.build();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+            let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let call = format!("mastic {}", verb.get_name());
+            assert!(examples.starts_with("Examples:\n"), "{}", verb.get_name());
+            assert!(examples.contains(&call) || examples.contains(&format!(" {}", verb.get_name())), "{examples}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_people_write_them() {
+        for (text, seconds) in [("0", 0), ("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("2d", 172_800)] {
+            assert_eq!(span(text), Ok(Span::seconds(seconds)), "{text}");
+        }
+        assert_eq!(span("250ms"), Ok(Span(250)));
+        for text in ["", "s", "5x", "1h30", "-1s", "1.5h", "99999999999999999999", "18446744073709551615d"] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_given_before_or_after_the_verb_counts_alike() {
+        let parse = |arguments: &[&str]| {
+            Arguments::try_parse_from(std::iter::once(&"mastic").chain(arguments)).map(|arguments| arguments.global)
+        };
+        let before = parse(&["-f", "a.yaml", "-f", "b.yaml", "-e", "x=1=2", "-o", "json", "plan"]).unwrap();
+        let after = parse(&["plan", "-f", "a.yaml", "-f", "b.yaml", "-e", "x=1=2", "-o", "json"]).unwrap();
+        for global in [before, after] {
+            assert_eq!(global.files, [PathBuf::from("a.yaml"), PathBuf::from("b.yaml")]);
+            assert_eq!(global.vars, [("x".to_owned(), "1=2".to_owned())]);
+            assert_eq!(global.output, Output::Json);
+        }
+        for wrong in [&["plan", "-e", "x"][..], &["plan", "-e", "=1"], &["plan", "-o", "xml"], &["plna"], &[]] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_selection_of_nothing_is_everything() {
+        let all = Selection::default();
+        assert!(all.covers("web", None));
+        let some = Selection { services: vec!["web".to_owned()], roles: vec!["db".to_owned()] };
+        assert!(some.covers("web", None) && some.covers("mariadb", Some("db")));
+        assert!(!some.covers("cache", None) && !some.covers("cache", Some("other")));
+    }
 }

@@ -2,27 +2,42 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    clippy::print_stdout,
-    clippy::print_stderr,
     reason = "reads the environment and what the user names, and writes what the user reads"
 )]
 
 pub mod agent;
 pub mod apply;
 pub mod args;
+pub mod ask;
+pub mod describe;
+pub mod destroy;
+pub mod diff;
 pub mod error;
+pub mod events;
+pub mod exec;
+pub mod explain;
+pub mod generate;
+pub mod history;
+pub mod init;
+pub mod logs;
+pub mod operate;
+pub mod output;
 pub mod plan;
 pub mod progress;
+pub mod render;
+pub mod schema;
 pub mod status;
 pub mod validate;
+pub mod wait;
 mod watching;
+pub mod why;
 pub mod world;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Arguments, Verb};
+use args::{Arguments, Global, Output, Verb};
 use error::{CommandError, Exit};
 
 /// Runs the program.
@@ -36,22 +51,41 @@ pub fn main() -> ExitCode {
             return exit.into();
         }
     };
+    let global = arguments.global.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(arguments)),
+        Ok(runtime) => {
+            let result = runtime.block_on(run(arguments));
+            // What still runs was given up: a second signal, or a reader who has gone.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(error.into()),
     };
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            if !error.message.is_empty() {
-                eprintln!("error: {}", error.message.trim_end());
-            }
-            if let Some(hint) = &error.hint {
-                eprintln!("hint: {hint}");
-            }
+            complain(&global, &error);
             error.exit.into()
         }
+    }
+}
+
+/// Tells what went wrong: diagnostics with their snippets, or as JSON where that was asked for.
+fn complain(global: &Global, error: &CommandError) {
+    if let Some(diagnostics) = &error.diagnostics {
+        if global.output == Output::Text {
+            output::note(&diagnostics.render(output::stderr(global).color));
+        } else {
+            let value = serde_json::json!({"valid": false, "diagnostics": diagnostics.to_json()});
+            let _ = output::show(global, &value, String::new);
+        }
+    }
+    if !error.message.is_empty() {
+        output::note(&format!("error: {}", error.message.trim_end()));
+    }
+    if let Some(hint) = &error.hint {
+        output::note(&format!("hint: {hint}"));
     }
 }
 
@@ -59,10 +93,34 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
     let Arguments { global, verb } = arguments;
     global.start_logging(matches!(verb, Verb::Agent(_)));
     match verb {
+        Verb::Init(options) => init::run(&global, &options),
         Verb::Validate(options) => validate::run(&global, &options),
+        Verb::Schema(options) => schema::run(&global, &options),
+        Verb::Explain(options) => explain::run(&global, &options),
+        Verb::Render(options) => render::run(&global, &options),
         Verb::Plan(options) => plan::run(&global, &options).await,
+        Verb::Diff(options) => diff::run(&global, &options).await,
         Verb::Apply(options) => apply::run(&global, options).await,
+        Verb::Approve(options) => operate::approve(&global, options).await,
         Verb::Agent(options) => agent::run(&global, &options).await,
         Verb::Status(options) => status::run(&global, &options).await,
+        Verb::Describe(options) => describe::run(&global, &options).await,
+        Verb::Why(options) => why::run(&global, &options).await,
+        Verb::Events(options) => events::run(&global, &options).await,
+        Verb::History(options) => history::run(&global, &options),
+        Verb::Wait(options) => wait::run(&global, &options).await,
+        Verb::Logs(options) => logs::run(&global, &options).await,
+        Verb::Exec(options) => exec::run(&global, &options).await,
+        Verb::Rollback(options) => operate::rollback(&global, options).await,
+        Verb::Restart(options) => operate::restart(&global, options).await,
+        Verb::Stop(options) => operate::stop(&global, options).await,
+        Verb::Start(options) => operate::start(&global, options).await,
+        Verb::Pause(options) => operate::pause(&global, options).await,
+        Verb::Resume(options) => operate::resume(&global, options).await,
+        Verb::Retry(options) => operate::retry(&global, options).await,
+        Verb::RunJob(options) => operate::run_job(&global, options).await,
+        Verb::Destroy(options) => destroy::run(&global, &options).await,
+        Verb::Completions(options) => generate::completions(&options),
+        Verb::Man(options) => generate::man(&options),
     }
 }

@@ -1,15 +1,24 @@
 //! `mastic plan`: what would change, and why.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::control::command::{Command, OutcomeCode};
+use crate::edge::agent_client::AgentClient;
+use crate::edge::site_files::DiskSiteFiles;
+use crate::edge::store::DiskStore;
+use crate::edge::system_words;
+use crate::port::store::Store as _;
 use crate::report::plan_view::{self, PlanView};
+use crate::resolve::compile::compile;
 
-use super::args::{Global, Output};
+use super::args::{Global, Selection};
+use super::ask::something_is_kept;
 use super::error::{CommandError, Exit};
-use super::world::{Access, Door};
+use super::output;
+use super::world::{Access, Door, Place, World};
 
 /// Options of `plan`.
 #[derive(Clone, Debug, Args)]
@@ -23,34 +32,67 @@ pub struct Options {
     /// Exit with 2 where there are changes
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// What is shown of it.
+    #[command(flatten)]
+    pub selection: Selection,
 }
 
 /// Plans without any means to change something.
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
-    let view = look(global).await?;
+    let mut view = look(global).await?;
     if let Some(out) = &options.out {
+        // Always all of it: what is saved is what is applied.
         std::fs::write(out, serde_json::to_string_pretty(&view)?)
-            .map_err(|error| CommandError::new(Exit::Failed, format!("{}: {error}", out.display())))?;
+            .map_err(|error| CommandError::failed(format!("{}: {}", out.display(), system_words(&error))))?;
     }
-    match global.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&view)?),
-        Output::Yaml => print!("{}", serde_yaml::to_string(&view)?),
-        Output::Text => print!("{}", plan_view::render(&view, global.colour())),
-    }
+    select(&mut view, &options.selection, &global.place())?;
+    output::show(global, &view, || plan_view::render(&view, output::stdout(global).color))?;
     Ok(if options.detailed_exitcode && view.changes > 0 { Exit::Differences } else { Exit::Done })
 }
 
-/// The plan as it is now.
+/// The plan as it is now: of the site that was named, else of what is in force.
 pub(super) async fn look(global: &Global) -> Result<PlanView, CommandError> {
     let place = global.place();
-    let door = Door::open(&place, Access::Look, "plan").await?;
-    let outcome = door.ask(Command::Plan, |_| {}).await?;
-    door.close().await;
+    let outcome = match (&place.request, AgentClient::find(&place.state).await?) {
+        (None, Some(agent)) => Door::Agent(agent).run(Command::Plan, false, |_| {}).await?,
+        (request, _) => {
+            if request.is_none() {
+                something_is_kept(&place.state)?;
+            }
+            let world = World::open(&place, Access::Look, "plan").await?;
+            world.valid_site(&place)?;
+            Door::Own(Box::new(world)).run(Command::Plan, true, |_| {}).await?
+        }
+    };
     if outcome.code != OutcomeCode::Done {
         return Err(CommandError::from_outcome(&outcome));
     }
     let Some(data) = outcome.data.filter(|data| !data.is_null()) else {
-        return Err(CommandError::new(Exit::Failed, "there is no desired state to plan for"));
+        return Err(CommandError::failed("there is no desired state to plan for"));
     };
     Ok(serde_json::from_value(data)?)
+}
+
+/// Keeps what was selected.
+pub(super) fn select(view: &mut PlanView, selection: &Selection, place: &Place) -> Result<(), CommandError> {
+    if selection.is_all() {
+        return Ok(());
+    }
+    let roles = if selection.roles.is_empty() { BTreeMap::new() } else { roles(place)? };
+    view.actions.retain(|action| selection.covers(&action.service, roles.get(&action.service).map(String::as_str)));
+    view.changes = view.actions.len();
+    view.notes.clear();
+    Ok(())
+}
+
+/// The role of each service and job that comes from one.
+fn roles(place: &Place) -> Result<BTreeMap<String, String>, CommandError> {
+    let desired = match &place.request {
+        Some(request) => Some(compile(request, &DiskSiteFiles::new()).map_err(CommandError::invalid_site)?.desired),
+        None => DiskStore::open(&place.state).load_accepted()?,
+    };
+    let Some(desired) = desired else { return Ok(BTreeMap::new()) };
+    let services = desired.services.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
+    let jobs = desired.jobs.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
+    Ok(services.chain(jobs).filter_map(|(name, role)| Some((name, role?.to_string()))).collect())
 }

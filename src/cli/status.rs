@@ -5,31 +5,44 @@ use clap::Args;
 use crate::control::command::{Command, OutcomeCode};
 use crate::edge::agent_client::AgentClient;
 use crate::edge::clock::SystemClock;
+use crate::model::names::RoleName;
 use crate::port::clock::Clock as _;
 use crate::report::status::SiteStatus;
 use crate::report::status_text::{self, Look};
 
-use super::args::{Global, Output};
+use super::args::{Global, Selection};
+use super::ask::something_is_kept;
 use super::error::{CommandError, Exit};
-use super::world::{Access, Door};
+use super::output;
+use super::world::{Access, Door, World};
+
+/// What is no terminal has any width; this one shows all columns.
+const WIDE: usize = 120;
 
 /// Options of `status`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  mastic status\n  mastic status -o json | jq .ready")]
-pub struct Options {}
+#[command(
+    after_help = "Examples:\n  mastic status\n  mastic status --service web\n  mastic status -o json | jq .ready"
+)]
+pub struct Options {
+    /// What is shown of it.
+    #[command(flatten)]
+    pub selection: Selection,
+}
 
-/// Tells the status; exits with 1 where not everything is ready.
-pub async fn run(global: &Global, _: &Options) -> Result<Exit, CommandError> {
-    let status = look(global).await?;
-    match global.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Output::Yaml => print!("{}", serde_yaml::to_string(&status)?),
-        Output::Text => {
-            let look = Look { width: 120, colour: global.colour() };
-            print!("{}", status_text::render(&status, SystemClock.now(), look));
-        }
-    }
+/// Tells the status; exits with 1 where not everything (of what was selected) is ready.
+pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
+    let mut status = look(global).await?;
+    select(&mut status, &options.selection);
+    output::show(global, &status, || status_text::render(&status, SystemClock.now(), text_look(global)))?;
     Ok(if status.ready { Exit::Done } else { Exit::Failed })
+}
+
+/// How text is laid out.
+pub(super) fn text_look(global: &Global) -> Look {
+    let terminal = output::stdout(global);
+    let width = if terminal.is_terminal { terminal.width } else { terminal.width.max(WIDE) };
+    Look { width, colour: terminal.color }
 }
 
 /// The status as the agent knows it, or as it is seen now.
@@ -38,11 +51,39 @@ pub(super) async fn look(global: &Global) -> Result<SiteStatus, CommandError> {
     if let Some(agent) = AgentClient::find(&place.state).await? {
         return Ok(agent.status().await?);
     }
-    let door = Door::open(&place, Access::Look, "status").await?;
-    let outcome = door.ask(Command::Status, |_| {}).await?;
-    door.close().await;
+    let applied = something_is_kept(&place.state);
+    if place.request.is_none() {
+        applied.clone()?;
+    }
+    let world = World::open(&place, Access::Look, "status").await?;
+    if applied.is_err() {
+        // Of a site that was never applied, its own words are all there is.
+        world.valid_site(&place)?;
+    }
+    let outcome = Door::Own(Box::new(world)).run(Command::Status, applied.is_err(), |_| {}).await?;
     match outcome.data {
-        Some(data) if outcome.code == OutcomeCode::Done => Ok(serde_json::from_value(data)?),
+        Some(data) if outcome.code == OutcomeCode::Done => {
+            let mut status: SiteStatus = serde_json::from_value(data)?;
+            if applied.is_err() {
+                status.generation = 0;
+                status.settle();
+            }
+            Ok(status)
+        }
         _ => Err(CommandError::from_outcome(&outcome)),
     }
+}
+
+/// Keeps what was selected, and judges by that alone.
+fn select(status: &mut SiteStatus, selection: &Selection) {
+    if selection.is_all() {
+        return;
+    }
+    for host in &mut status.hosts {
+        host.instances.retain(|instance| {
+            selection.covers(instance.service.as_str(), instance.role.as_ref().map(RoleName::as_str))
+        });
+        host.jobs.retain(|job| selection.covers(job.job.as_str(), None));
+    }
+    status.settle();
 }

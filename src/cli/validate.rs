@@ -1,12 +1,14 @@
 //! `mastic validate`: all that is wrong with a site at once.
 
 use clap::Args;
+use serde_json::json;
 
 use crate::edge::site_files::DiskSiteFiles;
 use crate::resolve::compile::compile_all;
 
 use super::args::{Global, Output};
 use super::error::{CommandError, Exit};
+use super::output;
 
 /// Options of `validate`.
 #[derive(Clone, Debug, Args)]
@@ -16,36 +18,24 @@ pub struct Options {}
 /// Checks the site for all its hosts.
 pub fn run(global: &Global, _: &Options) -> Result<Exit, CommandError> {
     let Some(request) = global.request() else { return Err(no_site()) };
-    match compile_all(&request, &DiskSiteFiles::new()) {
-        Ok(compiled) => {
-            let warnings = compiled.first().map(|first| first.warnings.clone()).unwrap_or_default();
-            if global.output == Output::Json {
-                println!("{}", serde_json::json!({ "valid": true, "diagnostics": warnings.to_json() }));
-            } else {
-                if !warnings.is_empty() {
-                    eprint!("{}", warnings.render(global.colour()));
-                }
-                for host in &compiled {
-                    let (services, jobs) = (host.desired.services.len(), host.desired.jobs.len());
-                    println!("{}: {services} services, {jobs} jobs", host.desired.host);
-                }
-                println!("valid");
-            }
-            Ok(Exit::Done)
-        }
-        Err(errors) => {
-            if global.output == Output::Json {
-                println!("{}", serde_json::json!({ "valid": false, "diagnostics": errors.to_json() }));
-            } else {
-                eprint!("{}", errors.render(global.colour()));
-            }
-            Ok(Exit::InvalidSite)
-        }
+    let compiled = compile_all(&request, &DiskSiteFiles::new())
+        .map_err(|errors| CommandError { message: String::new(), ..CommandError::invalid_site(errors) })?;
+    let warnings = compiled.first().map(|first| first.warnings.clone()).unwrap_or_default();
+    if !warnings.is_empty() && global.output == Output::Text {
+        output::note(&warnings.render(output::stderr(global).color));
     }
+    output::show(global, &json!({"valid": true, "diagnostics": warnings.to_json()}), || {
+        let hosts = compiled.iter().map(|host| {
+            let (services, jobs) = (host.desired.services.len(), host.desired.jobs.len());
+            format!("{}: {services} services, {jobs} jobs\n", host.desired.host)
+        });
+        hosts.chain(["valid\n".to_owned()]).collect()
+    })?;
+    Ok(Exit::Done)
 }
 
 /// Nobody said which site.
 pub(super) fn no_site() -> CommandError {
-    CommandError::new(Exit::Usage, "no site was named, and there is no site.yaml here")
+    CommandError::usage("no site was named, and there is no site.yaml here")
         .hinted("give one with `-f PATH`, or start one with `mastic init`")
 }

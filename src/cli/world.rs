@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -22,6 +23,7 @@ use crate::edge::files::DiskFiles;
 use crate::edge::lock::{LockError, StateLock};
 use crate::edge::measured::Measured;
 use crate::edge::prober::NetworkProber;
+use crate::edge::site_files::DiskSiteFiles;
 use crate::edge::site_source::{DiskSource, NoSource};
 use crate::edge::store::DiskStore;
 use crate::model::names::{HostName, SiteName};
@@ -31,7 +33,8 @@ use crate::port::files::{Files, ObserveFiles};
 use crate::port::read_only::{ReadOnlyEngine, ReadOnlyFiles, ReadOnlyStore};
 use crate::port::store::Store;
 use crate::report::metrics::Metrics;
-use crate::resolve::compile::CompileRequest;
+use crate::report::status::SiteStatus;
+use crate::resolve::compile::{CompileRequest, compile};
 
 use super::error::{CommandError, Exit};
 
@@ -61,6 +64,10 @@ pub struct World {
     pub published: Arc<Published>,
     /// The right to change the state directory.
     lock: Option<StateLock>,
+    /// Whether a site was named.
+    has_site: bool,
+    /// Whether it could be read, if one was named.
+    is_valid: bool,
 }
 
 impl World {
@@ -83,10 +90,12 @@ impl World {
             Access::Look if !place.state.join("site.key").exists() => Vec::new(),
             _ => disk_store.site_key().unwrap_or_default(),
         };
+        let mut is_valid = true;
         let (source, connection, names): (Arc<dyn SiteSource>, _, _) = match &place.request {
             Some(request) => {
                 let source = DiskSource::new(request.clone());
                 let compiled = source.compile(&key).ok();
+                is_valid = compiled.is_some();
                 let names = compiled.map(|(compiled, _)| (compiled.desired.site, compiled.desired.host));
                 let connection = source.connection();
                 (Arc::new(source), connection, names)
@@ -125,13 +134,33 @@ impl World {
             published: published.clone(),
             planner: Arc::new(crate::plan::instance::plan),
         };
-        Ok(Self { ports, published, lock })
+        Ok(Self { ports, published, lock, has_site: place.request.is_some(), is_valid })
     }
 
-    /// Starts the loop. The lock is held until it ends.
-    pub fn start(self, mode: Mode) -> Result<Running, CommandError> {
-        let Self { ports, published, lock } = self;
+    /// An error with all diagnostics where the site that was named cannot be used.
+    pub fn valid_site(&self, place: &Place) -> Result<(), CommandError> {
+        match &place.request {
+            Some(request) if !self.is_valid => {
+                compile(request, &DiskSiteFiles::new()).map_err(CommandError::invalid_site).map(|_| ())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts the loop of an agent.
+    pub fn start_agent(self) -> Result<Running, CommandError> {
+        self.start(true, None)
+    }
+
+    /// Starts the loop. The lock is held until it ends. Whether the site is read; and what is to be done first of all.
+    fn start(self, follow_site: bool, first: Option<Request>) -> Result<Running, CommandError> {
+        let Self { ports, published, lock, has_site, .. } = self;
+        let mode = Mode { follow_source: follow_site && has_site, act: lock.is_some(), on_request: first.is_some() };
         let (inputs, receiver) = mpsc::channel(1024);
+        if let Some(first) = first {
+            // The channel is new: there is room.
+            let _ = inputs.try_send(Input::Request(Box::new(first)));
+        }
         let reconciler = Reconciler::new(ports.clone(), mode)?;
         let paths = reconciler.paths();
         // Only who acts has to hear at once of what happens.
@@ -151,7 +180,7 @@ impl World {
             }
             drop(lock);
         });
-        Ok(Running { inputs, paths, published, ports, task })
+        Ok(Running { inputs, paths, published, task })
     }
 }
 
@@ -163,33 +192,30 @@ pub struct Running {
     pub paths: tokio::sync::watch::Receiver<std::collections::BTreeSet<PathBuf>>,
     /// What it shows.
     pub published: Arc<Published>,
-    /// Its ports.
-    pub ports: Ports,
     /// Its task.
     pub task: JoinHandle<()>,
 }
 
 impl Running {
-    /// Asks the loop.
-    pub async fn ask(&self, command: Command, mut on_progress: impl FnMut(Progress)) -> Result<Outcome, CommandError> {
-        let (replies, mut receiver) = Replies::channel();
-        let request = Request { command, replies };
-        let gone = || CommandError::new(Exit::Failed, "the loop ended before it answered");
-        self.inputs.send(Input::Request(Box::new(request))).await.map_err(|_| gone())?;
-        while let Some(reply) = receiver.recv().await {
-            match reply {
-                Reply::Progress(progress) => on_progress(progress),
-                Reply::Result(outcome) => return Ok(outcome),
-            }
-        }
-        Err(gone())
-    }
-
-    /// Ends the loop; steps under way are seen to their end.
-    pub async fn end(self) {
+    /// Ends the loop; steps under way are seen to their end, unless somebody asks once more.
+    pub async fn end(mut self) -> Result<(), CommandError> {
         let _ = self.inputs.send(Input::Shutdown).await;
-        let _ = self.task.await;
+        tokio::select! {
+            _ = &mut self.task => Ok(()),
+            () = interrupted() => Err(CommandError::interrupted("ended in the middle of a step; the next run goes on from there")),
+        }
     }
+}
+
+/// The engine alone, for what neither reads nor changes the state: logs, commands in containers.
+pub fn engine(place: &Place) -> Result<DockerEngine, CommandError> {
+    let connection = place.request.as_ref().and_then(|request| {
+        let source = DiskSource::new(request.clone());
+        source.compile(&[]).ok()?;
+        source.connection()
+    });
+    let files: Arc<dyn ObserveFiles> = Arc::new(DiskFiles::open(&place.state)?);
+    Ok(DockerEngine::over(DockerObserver::with_files(&connect_options(connection)?, files)?))
 }
 
 /// Whom a command is given to.
@@ -197,7 +223,26 @@ pub enum Door {
     /// The agent of the state directory.
     Agent(AgentClient),
     /// A loop of our own.
-    Own(Box<Running>),
+    Own(Box<World>),
+}
+
+/// Where the status can be seen while a command goes on.
+#[derive(Clone)]
+pub enum View {
+    /// At the agent.
+    Agent(AgentClient),
+    /// At the loop of our own.
+    Own(Arc<Published>),
+}
+
+impl View {
+    /// As it is now; none where it cannot be seen.
+    pub async fn status(&self) -> Option<SiteStatus> {
+        match self {
+            Self::Agent(agent) => agent.status().await.ok(),
+            Self::Own(published) => Some(published.status().as_ref().clone()),
+        }
+    }
 }
 
 impl Door {
@@ -206,24 +251,63 @@ impl Door {
         if let Some(agent) = AgentClient::find(&place.state).await? {
             return Ok(Self::Agent(agent));
         }
-        let world = World::open(place, access, purpose).await?;
-        let mode = Mode { follow_source: place.request.is_some(), act: access == Access::Act, on_request: true };
-        Ok(Self::Own(Box::new(world.start(mode)?)))
+        Ok(Self::Own(Box::new(World::open(place, access, purpose).await?)))
     }
 
-    /// Asks.
-    pub async fn ask(&self, command: Command, on_progress: impl FnMut(Progress)) -> Result<Outcome, CommandError> {
+    /// Where the status can be seen.
+    pub fn view(&self) -> View {
         match self {
-            Self::Agent(agent) => Ok(agent.ask(&command, on_progress).await?),
-            Self::Own(running) => running.ask(command, on_progress).await,
+            Self::Agent(agent) => View::Agent(agent.clone()),
+            Self::Own(world) => View::Own(world.published.clone()),
         }
     }
 
-    /// Ends a loop of our own.
-    pub async fn close(self) {
-        if let Self::Own(running) = self {
-            running.end().await;
+    /// Asks for one thing, and waits for the answer. A loop of our own ends with it.
+    pub async fn run(
+        self,
+        command: Command,
+        follow_site: bool,
+        mut on_progress: impl FnMut(Progress),
+    ) -> Result<Outcome, CommandError> {
+        match self {
+            Self::Agent(agent) => tokio::select! {
+                outcome = agent.ask(&command, on_progress) => Ok(outcome?),
+                () = interrupted() => Err(CommandError::interrupted("interrupted; the agent goes on")),
+            },
+            Self::Own(world) => {
+                let (replies, mut receiver) = Replies::channel();
+                let running = world.start(follow_site, Some(Request { command, replies }))?;
+                let answer = async {
+                    while let Some(reply) = receiver.recv().await {
+                        match reply {
+                            Reply::Progress(progress) => on_progress(progress),
+                            Reply::Result(outcome) => return Ok(outcome),
+                        }
+                    }
+                    Err(CommandError::failed("the loop ended before it answered"))
+                };
+                let outcome = tokio::select! {
+                    outcome = answer => outcome,
+                    () = interrupted() => Err(CommandError::interrupted("interrupted; the next run goes on from here")),
+                };
+                running.end().await?;
+                outcome
+            }
         }
+    }
+}
+
+/// Ends when somebody presses Ctrl-C, or asks the program to end.
+pub async fn interrupted() {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => terminate.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate => {}
     }
 }
 

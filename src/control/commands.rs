@@ -74,6 +74,7 @@ impl Reconciler {
                 self.finish_or_wait(outcome, Goal::Ready(service), wait, replies);
             }
             Command::Restart { service, user, wait } => {
+                self.look_once().await;
                 let outcome = self.restart(&service, &user);
                 self.finish_or_wait(outcome, Goal::Ready(service), wait, replies);
             }
@@ -141,7 +142,7 @@ impl Reconciler {
             replies.finish(outcome);
             return;
         }
-        if self.mode.follow_source && !self.read_site_as(&reconcile.user, reconcile.plan_id.is_some(), true) {
+        if self.mode.follow_source && !self.read_site_as(&reconcile.user, reconcile.plan_id.is_some(), false) {
             let message = self.bad_site.as_ref().map_or_else(String::new, |bad| bad.message.clone());
             replies.finish(Outcome::not(OutcomeCode::InvalidSite, message));
             return;
@@ -202,6 +203,13 @@ impl Reconciler {
         }
         let (current, _) = self.preview(&candidate);
         if current == plan_id {
+            return Ok(());
+        }
+        // Planning alone makes no key of the site: the plan of a host that never had a state was made without.
+        if self.desired.is_none()
+            && let Ok(keyless) = self.candidate_with(&[])
+            && self.preview(&keyless).0 == plan_id
+        {
             return Ok(());
         }
         let message =

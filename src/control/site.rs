@@ -110,9 +110,14 @@ impl Reconciler {
     }
 
     /// What the next generation would be, without taking it. An error where the site cannot be read.
-    pub(super) fn candidate(&mut self) -> Result<HostDesired, String> {
+    pub(super) fn candidate(&self) -> Result<HostDesired, String> {
         let key = self.ports.store.site_key().map_err(|error| error.to_string())?;
-        let loaded = self.ports.source.load(&key).map_err(|bad| bad.message)?;
+        self.candidate_with(&key)
+    }
+
+    /// The same with another key of the site.
+    pub(super) fn candidate_with(&self, key: &[u8]) -> Result<HostDesired, String> {
+        let loaded = self.ports.source.load(key).map_err(|bad| bad.message)?;
         let live = live_generation(&self.observer.observed, &loaded.desired);
         let next = accept::consider(self.desired.as_deref(), &loaded.desired, &self.memory, live, true, self.now());
         Ok(match (next, &self.desired) {

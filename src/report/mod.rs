@@ -1,5 +1,6 @@
 //! What people and programs read: pure text and JSON.
 
+pub mod describe_text;
 pub mod diff_view;
 pub mod event;
 pub mod metrics;
@@ -11,3 +12,4 @@ pub mod status;
 #[cfg(test)]
 mod status_tests;
 pub mod status_text;
+pub mod why_text;

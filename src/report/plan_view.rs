@@ -176,3 +176,36 @@ pub fn render(plan: &PlanView, colour: bool) -> String {
     }
     text
 }
+
+/// The plan in the form of `diff -u`: first the fields of each change, then its files.
+pub fn render_diff(plan: &PlanView, colour: bool) -> String {
+    let mut text = String::new();
+    let mut say = |line: &str| {
+        let code = match line.chars().next() {
+            Some('+') => "32",
+            Some('-') => "31",
+            _ => "0",
+        };
+        if colour && code != "0" {
+            let _ = writeln!(text, "\u{1b}[{code}m{line}\u{1b}[0m");
+        } else {
+            let _ = writeln!(text, "{line}");
+        }
+    };
+    for action in &plan.actions {
+        say(&format!("--- {}/{} (as it is)", action.host, action.service));
+        say(&format!("+++ {}/{} (generation {})", action.host, action.service, plan.generation));
+        for cause in &action.causes {
+            if cause.from != "null" {
+                say(&format!("-{}: {}", cause.field, cause.from));
+            }
+            if cause.to != "null" {
+                say(&format!("+{}: {}", cause.field, cause.to));
+            }
+        }
+        for line in action.diffs.iter().flat_map(|diff| diff.lines()) {
+            say(line);
+        }
+    }
+    text
+}

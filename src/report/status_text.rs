@@ -298,7 +298,7 @@ fn age(now: Timestamp, then: Timestamp) -> String {
 }
 
 /// A span as people say it: its two largest units at most.
-fn rough(span: Span) -> String {
+pub(super) fn rough(span: Span) -> String {
     let seconds = span.0 / 1000;
     let step = match seconds {
         0..600 => 1,

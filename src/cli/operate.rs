@@ -1,0 +1,244 @@
+//! Verbs that change something now: one command of the loop each.
+
+use clap::Args;
+
+use crate::control::command::{Command, Reconcile, Wait};
+use crate::edge::agent_client::AgentClient;
+use crate::model::names::{JobName, ServiceName};
+use crate::model::time::Span;
+
+use super::args::{Global, span};
+use super::ask::{Follow, ask_and_tell};
+use super::error::{CommandError, Exit};
+use super::validate::no_site;
+
+fn service(text: &str) -> Result<ServiceName, String> {
+    ServiceName::new(text).map_err(|error| error.to_string())
+}
+
+fn job(text: &str) -> Result<JobName, String> {
+    JobName::new(text).map_err(|error| error.to_string())
+}
+
+/// Whether and how long to wait for the end.
+#[derive(Clone, Debug, Args)]
+pub struct Waiting {
+    /// Return at once, not when it is done
+    #[arg(long, conflicts_with = "timeout")]
+    pub no_wait: bool,
+    /// Give up waiting after so long (90s, 10m)
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub timeout: Option<Span>,
+}
+
+impl Waiting {
+    fn wait(&self) -> Option<Wait> {
+        (!self.no_wait).then_some(Wait { timeout: self.timeout })
+    }
+}
+
+/// Why something is held, and for how long.
+#[derive(Clone, Debug, Args)]
+pub struct Holding {
+    /// Why, for those who look at the status
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// For how long (30m, 1h); without it until it is ended
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub lasts: Option<Span>,
+}
+
+/// Options of `approve`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mastic status            # names the plan that waits\n  mastic approve 3f9c2a81d04e"
+)]
+pub struct Approve {
+    /// The plan, as `mastic plan` and `mastic status` name it
+    #[arg(value_name = "PLAN-ID")]
+    pub plan_id: String,
+}
+
+/// Approves the edit that the agent holds, or applies the plan of that name.
+pub async fn approve(global: &Global, options: Approve) -> Result<Exit, CommandError> {
+    let place = global.place();
+    let (user, plan_id) = (Global::user(), options.plan_id);
+    if AgentClient::find(&place.state).await?.is_some() {
+        return ask_and_tell(global, "approve", Follow::Accepted, Command::Approve { plan_id, user }).await;
+    }
+    let Some(request) = &place.request else { return Err(no_site()) };
+    let command = Command::Reconcile(Reconcile {
+        files: request.paths.clone(),
+        plan_id: Some(plan_id),
+        user,
+        wait: Some(Wait::default()),
+        ..Reconcile::default()
+    });
+    ask_and_tell(global, "approve", Follow::Site, command).await
+}
+
+/// Options of `rollback`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mastic rollback --reason 'errors since 14:00'\n  mastic history && mastic rollback 12"
+)]
+pub struct Rollback {
+    /// The generation to go back to; without it the one before
+    #[arg(value_name = "REV")]
+    pub generation: Option<u64>,
+    /// Why, for those who look at the status
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// How to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// Goes back.
+pub async fn rollback(global: &Global, options: Rollback) -> Result<Exit, CommandError> {
+    let command = Command::Rollback {
+        generation: options.generation,
+        user: Global::user(),
+        reason: options.reason,
+        wait: options.waiting.wait(),
+    };
+    ask_and_tell(global, "rollback", Follow::Accepted, command).await
+}
+
+/// Options of `restart`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  mastic restart web\n  mastic restart web --no-wait")]
+pub struct Restart {
+    /// Which
+    #[arg(value_name = "SERVICE", value_parser = service)]
+    pub service: ServiceName,
+    /// How to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// Restarts.
+pub async fn restart(global: &Global, options: Restart) -> Result<Exit, CommandError> {
+    let command = Command::Restart { service: options.service, user: Global::user(), wait: options.waiting.wait() };
+    ask_and_tell(global, "restart", Follow::Accepted, command).await
+}
+
+/// Options of `stop`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mastic stop web --reason 'new disk' --for 1h\n  mastic stop web && mastic start web"
+)]
+pub struct Stop {
+    /// Which
+    #[arg(value_name = "SERVICE", value_parser = service)]
+    pub service: ServiceName,
+    /// Why and for how long.
+    #[command(flatten)]
+    pub holding: Holding,
+    /// How to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// Stops.
+pub async fn stop(global: &Global, options: Stop) -> Result<Exit, CommandError> {
+    let command = Command::Stop {
+        service: options.service,
+        user: Global::user(),
+        reason: options.holding.reason,
+        lasts: options.holding.lasts,
+        wait: options.waiting.wait(),
+    };
+    ask_and_tell(global, "stop", Follow::Accepted, command).await
+}
+
+/// Options of `start`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  mastic start web\n  mastic start web --timeout 2m")]
+pub struct Start {
+    /// Which
+    #[arg(value_name = "SERVICE", value_parser = service)]
+    pub service: ServiceName,
+    /// How to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// Starts what was stopped.
+pub async fn start(global: &Global, options: Start) -> Result<Exit, CommandError> {
+    let command = Command::Start { service: options.service, user: Global::user(), wait: options.waiting.wait() };
+    ask_and_tell(global, "start", Follow::Accepted, command).await
+}
+
+/// Options of `pause`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mastic pause --reason 'moving racks' --for 1h   # the whole host\n  mastic pause web --reason debugging"
+)]
+pub struct Pause {
+    /// Which; without it the whole host
+    #[arg(value_name = "SERVICE", value_parser = service)]
+    pub service: Option<ServiceName>,
+    /// Why and for how long.
+    #[command(flatten)]
+    pub holding: Holding,
+}
+
+/// Pauses.
+pub async fn pause(global: &Global, options: Pause) -> Result<Exit, CommandError> {
+    let command = Command::Pause {
+        service: options.service,
+        user: Global::user(),
+        reason: options.holding.reason,
+        lasts: options.holding.lasts,
+    };
+    ask_and_tell(global, "pause", Follow::Accepted, command).await
+}
+
+/// Options of `resume`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  mastic resume\n  mastic resume web")]
+pub struct Resume {
+    /// Which; without it the whole host
+    #[arg(value_name = "SERVICE", value_parser = service)]
+    pub service: Option<ServiceName>,
+}
+
+/// Ends a pause.
+pub async fn resume(global: &Global, options: Resume) -> Result<Exit, CommandError> {
+    let command = Command::Resume { service: options.service, user: Global::user() };
+    ask_and_tell(global, "resume", Follow::Accepted, command).await
+}
+
+/// Options of `retry`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  mastic retry web\n  mastic apply --retry        # all that failed")]
+pub struct Retry {
+    /// Which
+    #[arg(value_name = "SERVICE", value_parser = service)]
+    pub service: ServiceName,
+}
+
+/// Tries once more.
+pub async fn retry(global: &Global, options: Retry) -> Result<Exit, CommandError> {
+    let command = Command::Retry { service: options.service, user: Global::user() };
+    ask_and_tell(global, "retry", Follow::Accepted, command).await
+}
+
+/// Options of `run-job`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  mastic run-job backup\n  mastic run-job backup --timeout 30m")]
+pub struct RunJob {
+    /// Which
+    #[arg(value_name = "JOB", value_parser = job)]
+    pub job: JobName,
+    /// How to wait.
+    #[command(flatten)]
+    pub waiting: Waiting,
+}
+
+/// Runs a job, whatever its record says.
+pub async fn run_job(global: &Global, options: RunJob) -> Result<Exit, CommandError> {
+    let command = Command::RunJob { job: options.job, user: Global::user(), wait: options.waiting.wait() };
+    ask_and_tell(global, "run-job", Follow::Accepted, command).await
+}
