@@ -113,7 +113,7 @@ impl World {
         let (engine, files, store): (Arc<dyn Engine>, Arc<dyn Files>, Arc<dyn Store>) = match access {
             Access::Look => {
                 let observer = DockerObserver::with_files(&options, observe_files.clone())?;
-                let store = ReadOnlyStore::over(disk_store);
+                let store = ReadOnlyStore::over(disk_store).with_key(key);
                 (Arc::new(ReadOnlyEngine(observer)), Arc::new(ReadOnlyFiles(observe_files)), Arc::new(store))
             }
             Access::Act => {

@@ -44,7 +44,8 @@ impl Reconciler {
             let Some(plan) = self.plans.get(subject) else { continue };
             let in_flight = self.in_flight.contains_key(subject);
             match goal::reach(plan, &self.memory, in_flight) {
-                Reach::There => summary.there += 1,
+                // The host is none of those that were asked for.
+                Reach::There => summary.there += usize::from(!matches!(subject, Subject::Host)),
                 Reach::Working => summary.working.push(subject.to_string()),
                 Reach::Waiting(why) => summary.waiting.push((subject.to_string(), why)),
                 Reach::Failed(why) => summary.failed.push((subject.to_string(), why)),

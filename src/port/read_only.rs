@@ -159,6 +159,7 @@ impl Files for ReadOnlyFiles {
 /// A store of which nothing is changed: what is kept is only kept in memory.
 pub struct ReadOnlyStore {
     below: Arc<dyn Store>,
+    key: Option<Vec<u8>>,
     accepted: Mutex<Option<HostDesired>>,
     memory: Mutex<Option<HostMemory>>,
 }
@@ -166,7 +167,13 @@ pub struct ReadOnlyStore {
 impl ReadOnlyStore {
     /// Reads from `below`.
     pub fn over(below: Arc<dyn Store>) -> Self {
-        Self { below, accepted: Mutex::new(None), memory: Mutex::new(None) }
+        Self { below, key: None, accepted: Mutex::new(None), memory: Mutex::new(None) }
+    }
+
+    /// With this key of the site, as asking the store below would make one where there is none.
+    #[must_use]
+    pub fn with_key(self, key: Vec<u8>) -> Self {
+        Self { key: Some(key), ..self }
     }
 }
 
@@ -204,6 +211,6 @@ impl Store for ReadOnlyStore {
         self.below.events(most)
     }
     fn site_key(&self) -> Result<Vec<u8>, StoreError> {
-        self.below.site_key()
+        self.key.clone().map_or_else(|| self.below.site_key(), Ok)
     }
 }
