@@ -81,6 +81,10 @@ mod tests {
             cause: "edit".to_owned(),
             in_force,
         };
-        insta::assert_snapshot!(text(&[entry(1, "ann", false), entry(2, "agent", true)]), @"");
+        insta::assert_snapshot!(text(&[entry(1, "ann", false), entry(2, "agent", true)]), @r"
+          GENERATION  ACCEPTED              BY     SOURCE        CAUSE
+          1           2023-11-14T22:13:20Z  ann    0123456789ab  edit
+        * 2           2023-11-14T22:13:20Z  agent  0123456789ab  edit
+        ");
     }
 }

@@ -210,7 +210,11 @@ impl Reconciler {
                 container.and_then(|container| generation(container)).unwrap_or(0)
             },
             restarts: container.map_or(0, |container| u64::try_from(container.state.restart_count).unwrap_or(0)),
-            drift: plan.map(|plan| self.drift(plan, container.map(AsRef::as_ref))).unwrap_or_default(),
+            // What a person wants stopped is as desired.
+            drift: plan
+                .filter(|_| !stopped || !known)
+                .map(|plan| self.drift(plan, container.map(AsRef::as_ref)))
+                .unwrap_or_default(),
             waiting: waiting_reason(&conditions, memory.and_then(|memory| memory.last_error.as_ref())),
             next_step: self.next_step(&subject),
             last_error: memory

@@ -187,13 +187,38 @@ mod tests {
                 on_change: OnChange::Reload,
             }],
         }));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        Service      hello
+        Host         here
+        Container    hello
+        Image        busybox:1
+        Wanted       running
+        State        running
+        Ready        yes
+        Generation   3 (now as in 2)
+        Spec         1:6b86b273ff34fce19d6b804eff5a3f57
+        Restarts     0
+        Last error   ImagePullFailed: no such image
+
+        Conditions:
+          Ready         True    5m       Ready
+        Networks     front
+
+        Files:
+          /etc/app.conf  0644  reload  from app.conf.j2
+        ");
     }
 
     #[test]
     fn a_job_is_told() {
         let status = samples::converged();
         let known = &status.hosts[0].jobs[0];
-        insta::assert_snapshot!(job(&status.hosts[0].name, known, samples::NOW), @"");
+        insta::assert_snapshot!(job(&status.hosts[0].name, known, samples::NOW), @r"
+        Job          migrate
+        Host         here
+        State        done
+        Attempts     1
+        Since        2023-11-14T22:11:50Z (1m30s ago)
+        ");
     }
 }

@@ -215,7 +215,8 @@ fn jobs(text: &mut String, status: &SiteStatus, now: Timestamp, look: Look) {
             table.rows.push(row);
         }
     }
-    if !table.rows.is_empty() {
+    // The first row is the header.
+    if table.rows.len() > 1 {
         text.push('\n');
         table.write(text, look);
     }

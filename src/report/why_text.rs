@@ -100,6 +100,17 @@ mod tests {
             diffs: vec![],
         }]));
         text.push_str(&actions(&[]));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        hello is running and ready for 5m.
+
+        Conditions:
+          Ready         True    5m       Ready
+
+        To be done: replace (disruption: replace), because
+          image: "a" -> "b"
+        Not now: Paused: by ann
+
+        Nothing is to be changed.
+        "#);
     }
 }
