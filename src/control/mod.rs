@@ -14,6 +14,7 @@ pub mod events;
 mod garbage;
 pub mod goal;
 pub mod input;
+mod look;
 mod observer;
 mod outcome;
 pub mod ports;

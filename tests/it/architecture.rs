@@ -34,6 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "port",
             // What people ask of the loop, and what it shows: the socket and the pages carry these words, and no more.
             "control::command",
+            "control::ports",
             "control::published",
         ],
     ),
@@ -47,10 +48,11 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
 ];
 
 /// The modules that a rule names alone, their files, and the rooms that they may import themselves.
-const ALONE: [(&str, &str, &[&str]); 4] = [
+const ALONE: [(&str, &str, &[&str]); 5] = [
     ("report::event", "src/report/event.rs", &["model"]),
     ("port::site_files", "src/port/site_files.rs", &["model"]),
     ("control::command", "src/control/command.rs", &["model", "report"]),
+    ("control::ports", "src/control/ports.rs", &["model", "plan", "port", "report", "control::published"]),
     ("control::published", "src/control/published.rs", &["model", "report"]),
 ];
 

@@ -1,0 +1,183 @@
+//! The first part of a turn: looking where something may have changed, and marking what has to be planned anew.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use crate::model::desired::HostDesired;
+use crate::model::names::ServiceName;
+use crate::observe::observed::EngineState;
+use crate::plan::step::Subject;
+use crate::port::engine::EngineError;
+use crate::report::event::Severity;
+use crate::report::metrics::ReconcileError;
+
+use super::outcome::Look;
+use super::reconciler::Reconciler;
+
+impl Reconciler {
+    /// Looks at everything that a state which is not in force would be planned with.
+    pub(super) async fn look_for(&mut self, desired: &HostDesired) -> Result<(), EngineError> {
+        self.observer.look_for(desired, &self.memory);
+        self.observer.deep(desired).await
+    }
+
+    /// Looks where something may have changed.
+    pub(super) async fn look(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_deep {
+            self.looks.insert(Look::Deep);
+        } else if now >= self.next_light {
+            self.looks.insert(Look::Light);
+        }
+        let Some(desired) = self.desired.clone() else {
+            self.looks.clear();
+            self.schedule_passes(true);
+            return;
+        };
+        if self.looks.is_empty() {
+            return;
+        }
+        let lost = !self.observer.is_connected();
+        if lost && now < self.next_light && !self.looks.contains(&Look::Deep) {
+            return;
+        }
+        let looks = std::mem::take(&mut self.looks);
+        self.observer.look_for(&desired, &self.memory);
+        let result = if lost || looks.contains(&Look::Deep) {
+            self.all_dirty = true;
+            let result = self.observer.deep(&desired).await;
+            if result.is_ok() {
+                self.schedule_passes(true);
+                self.garbage_due = true;
+                self.engine_seen();
+            }
+            result
+        } else {
+            self.look_at(&looks).await
+        };
+        match result {
+            Ok(()) => {
+                self.engine_failures = 0;
+                self.observed_at = Some(self.now());
+                self.ports.metrics.reconciled(desired.host.as_str(), self.now());
+            }
+            Err(error) => {
+                self.ports.metrics.reconcile_failed(desired.host.as_str(), ReconcileError::Observe);
+                self.engine_lost(&error);
+            }
+        }
+    }
+
+    pub(super) fn engine_lost(&mut self, error: &EngineError) {
+        if self.observer.is_connected() || matches!(self.observer.observed.engine, EngineState::NotAsked) {
+            self.tell(Severity::Warning, "EngineDown", "", &error.to_string());
+        }
+        self.observer.lost(error);
+        self.all_dirty = true;
+        self.looks.clear();
+        self.schedule_retry();
+    }
+
+    pub(super) fn engine_seen(&mut self) {
+        let EngineState::Known(version) = &self.observer.observed.engine else { return };
+        let text = format!("{} {} (API {}.{})", version.engine, version.version, version.api.0, version.api.1);
+        let before = self.memory.engine_version.replace(text.clone());
+        if before.as_ref().is_some_and(|before| *before != text) {
+            self.observe_only = true;
+            self.memory_dirty.get_or_insert_with(Instant::now);
+            let message = format!("{} became {text}; this pass only observes", before.unwrap_or_default());
+            self.tell(Severity::Normal, "EngineUpgraded", "", &message);
+        }
+        if self.engine_failures > 0 {
+            self.tell(Severity::Normal, "EngineUp", "", &text);
+        }
+    }
+
+    pub(super) async fn look_at(&mut self, looks: &BTreeSet<Look>) -> Result<(), EngineError> {
+        let Some(desired) = self.desired.clone() else { return Ok(()) };
+        if looks.contains(&Look::Light) {
+            self.observer.light(&desired).await?;
+            self.all_dirty = true;
+            self.schedule_passes(false);
+        }
+        for look in looks {
+            match look {
+                Look::Container(id) => {
+                    let before = self.subject_of(id);
+                    self.observer.container(id).await?;
+                    let after = self.subject_of(id);
+                    for subject in before.into_iter().chain(after) {
+                        self.mark(&subject);
+                    }
+                }
+                Look::Files(key) => {
+                    self.observer.files(key).await;
+                    self.all_dirty |= self.mark_files(key);
+                }
+                Look::Networks => {
+                    self.observer.networks().await?;
+                    self.all_dirty = true;
+                }
+                Look::Volumes => {
+                    self.observer.volumes(&desired).await?;
+                    self.all_dirty = true;
+                }
+                Look::Images => {
+                    self.observer.images(&desired).await?;
+                    self.all_dirty = true;
+                }
+                Look::Light | Look::Deep => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn mark_files(&mut self, key: &str) -> bool {
+        let Some(desired) = &self.desired else { return false };
+        let instance = key.split('/').next().unwrap_or_default();
+        let found = desired.services.iter().find(|(_, spec)| spec.container_name.as_str() == instance);
+        match found {
+            Some((service, _)) => {
+                self.dirty.insert(Subject::Service(service.clone()));
+                false
+            }
+            None => true,
+        }
+    }
+
+    pub(super) fn subject_of(&self, id: &str) -> Option<Subject> {
+        use crate::model::labels::{JOB, SERVICE};
+        let container = self.observer.observed.containers.values().find(|container| container.id == id)?;
+        let service = container.label(SERVICE).and_then(|name| ServiceName::new(name).ok()).map(Subject::Service);
+        let job =
+            || container.label(JOB).and_then(|name| crate::model::names::JobName::new(name).ok()).map(Subject::Job);
+        service.or_else(job)
+    }
+
+    /// Something about a subject changed: it is planned anew, and so is what waits for it. Strangers may touch anything.
+    pub(super) fn mark(&mut self, subject: &Subject) {
+        let known = self.plans.contains_key(subject);
+        if !known {
+            self.all_dirty = true;
+            return;
+        }
+        self.dirty.insert(subject.clone());
+        self.mark_dependents(subject);
+    }
+
+    pub(super) fn mark_dependents(&mut self, subject: &Subject) {
+        let Some(desired) = self.desired.clone() else { return };
+        let name = subject.to_string();
+        for (service, spec) in &desired.services {
+            if spec.depends_on.contains_key(&name) {
+                self.dirty.insert(Subject::Service(service.clone()));
+            }
+        }
+        for (job, spec) in &desired.jobs {
+            if spec.depends_on.contains_key(&name) || spec.done_when.is_some() {
+                self.dirty.insert(Subject::Job(job.clone()));
+            }
+        }
+    }
+}
