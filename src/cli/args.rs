@@ -245,10 +245,12 @@ impl Global {
     /// Who asks, for the record: whoever became root to do so, if somebody did.
     pub fn user() -> String {
         let named = |name: &str| std::env::var(name).ok().filter(|user| !user.is_empty());
-        named("SUDO_USER")
-            .or_else(|| named("USER"))
-            .or_else(|| named("LOGNAME"))
-            .unwrap_or_else(|| "unknown".to_owned())
+        named("SUDO_USER").or_else(|| named("USER")).or_else(|| named("LOGNAME")).unwrap_or_else(|| {
+            match rustix::process::getuid() {
+                user if user.is_root() => "root".to_owned(),
+                user => format!("user {}", user.as_raw()),
+            }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::edge::clock::SystemClock;
 use crate::edge::store::DiskStore;
+use crate::model::condition::Condition;
 use crate::model::desired::HostDesired;
 use crate::model::time::Timestamp;
 use crate::port::clock::Clock as _;
@@ -42,13 +43,18 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         .cloned()
         .collect();
     let now: Timestamp = SystemClock.now();
-    let (host, value, text): (_, Value, String) =
+    let (host, value, text, conditions): (_, Value, String, &[Condition]) =
         if let Some((host, instance)) = seen.instances().find(|(_, instance)| instance.service.as_str() == name) {
-            (&host.name, serde_json::to_value(instance)?, describe_text::instance(&host.name, instance, now))
+            (
+                &host.name,
+                serde_json::to_value(instance)?,
+                describe_text::instance(&host.name, instance, now),
+                &instance.conditions,
+            )
         } else if let Some((host, job)) =
             seen.hosts.iter().find_map(|host| Some((host, host.jobs.iter().find(|job| job.job.as_str() == name)?)))
         {
-            (&host.name, serde_json::to_value(job)?, describe_text::job(&host.name, job, now))
+            (&host.name, serde_json::to_value(job)?, describe_text::job(&host.name, job, now), &[])
         } else {
             return Err(unknown(&seen, name));
         };
@@ -58,6 +64,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         if let Some(spec) = &spec {
             text.push_str(&describe_text::spec(spec));
         }
+        text.push_str(&describe_text::conditions(conditions, now));
         text.push_str(&describe_text::holds(&holds, now));
         let colour = output::stdout(global).color;
         text.push_str(&events_text(&told, colour));

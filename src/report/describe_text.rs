@@ -77,7 +77,6 @@ pub fn instance(host: &HostName, instance: &InstanceStatus, now: Timestamp) -> S
         let ago = rough(now.since(failed.at));
         field("Quarantined", &format!("{} in generation {}, {ago} ago", failed.reason, failed.generation));
     }
-    text.push_str(&conditions(&instance.conditions, now));
     text
 }
 
@@ -142,7 +141,7 @@ pub fn holds(holds: &[HoldStatus], now: Timestamp) -> String {
 }
 
 /// Conditions as a table.
-pub(super) fn conditions(conditions: &[Condition], now: Timestamp) -> String {
+pub fn conditions(conditions: &[Condition], now: Timestamp) -> String {
     if conditions.is_empty() {
         return String::new();
     }
@@ -187,6 +186,7 @@ mod tests {
                 on_change: OnChange::Reload,
             }],
         }));
+        text.push_str(&conditions(&known.conditions, samples::NOW));
         insta::assert_snapshot!(text, @r"
         Service      hello
         Host         here
@@ -199,13 +199,13 @@ mod tests {
         Spec         1:6b86b273ff34fce19d6b804eff5a3f57
         Restarts     0
         Last error   ImagePullFailed: no such image
-
-        Conditions:
-          Ready         True    5m       Ready
         Networks     front
 
         Files:
           /etc/app.conf  0644  reload  from app.conf.j2
+
+        Conditions:
+          Ready         True    5m       Ready
         ");
     }
 

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod architecture;
+mod cli;
 mod differential;
 mod docker_engine;
 mod house;
@@ -16,3 +17,4 @@ mod systemd;
 mod systemd_agent;
 mod systemd_notify;
 mod tree;
+mod verbs;
