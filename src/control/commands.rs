@@ -131,20 +131,26 @@ impl Reconciler {
         }
     }
 
+    /// Says no. A loop that runs for this one command does nothing else then.
+    fn decline(&mut self, outcome: Outcome, replies: Replies) {
+        self.finished |= self.mode.on_request;
+        replies.finish(outcome);
+    }
+
     async fn reconcile(&mut self, reconcile: Reconcile, replies: Replies) {
         if let Some(bad) = self.other_source(&reconcile) {
-            replies.finish(refused(bad));
+            self.decline(refused(bad), replies);
             return;
         }
         if let Some(plan_id) = &reconcile.plan_id
             && let Err(outcome) = self.check_plan(plan_id).await
         {
-            replies.finish(outcome);
+            self.decline(outcome, replies);
             return;
         }
         if self.mode.follow_source && !self.read_site_as(&reconcile.user, reconcile.plan_id.is_some(), false) {
             let message = self.bad_site.as_ref().map_or_else(String::new, |bad| bad.message.clone());
-            replies.finish(Outcome::not(OutcomeCode::InvalidSite, message));
+            self.decline(Outcome::not(OutcomeCode::InvalidSite, message), replies);
             return;
         }
         if reconcile.allow_prune {
