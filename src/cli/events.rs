@@ -89,7 +89,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         return follow_agent(&agent, options, |told| if is_asked_for(told) { show(told) } else { Ok(true) }).await;
     }
     let store = DiskStore::open(&state);
-    let mut seen = of(&store, options.lines, &is_asked_for)?;
+    let mut seen = of(&store, options.lines, is_asked_for)?;
     for told in &seen {
         if !show(told)? {
             return Ok(Exit::Done);
@@ -104,7 +104,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
             () = interrupted() => return Err(CommandError::interrupted("")),
             () = tokio::time::sleep(POLL) => {}
         }
-        let news = of(&store, 1000, &is_asked_for)?;
+        let news = of(&store, 1000, is_asked_for)?;
         let is_last = |told: &Told| {
             last.as_ref()
                 .is_some_and(|last| last.at == told.at && last.message == told.message && last.reason == told.reason)

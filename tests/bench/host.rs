@@ -6,7 +6,6 @@
     clippy::expect_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    clippy::format_push_string,
     clippy::disallowed_types,
     reason = "a program that measures"
 )]

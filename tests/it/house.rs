@@ -55,3 +55,12 @@ fn the_counts_of_both_runners_are_understood() {
     assert_eq!(count("     Summary [   0.003s] 1 test run: 1 passed, 0 skipped\n"), "1 0");
     assert_eq!(count("error: could not compile\n"), "0 0");
 }
+#[test]
+fn the_version_names_the_commit() {
+    let run = Sandbox::new().mastic(&["--version"]);
+    assert_eq!(run.code, 0, "{run}");
+    let words: Vec<&str> = run.stdout.split_whitespace().collect();
+    assert_eq!(words[..2], ["mastic", env!("CARGO_PKG_VERSION")], "{run}");
+    let commit = words[2].trim_matches(['(', ')']).trim_end_matches("-dirty");
+    assert!(commit == "unknown" || commit.len() >= 7 && commit.chars().all(|c| c.is_ascii_hexdigit()), "{run}");
+}

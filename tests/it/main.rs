@@ -1,6 +1,6 @@
 //! The integration tests: one binary, one module a subject. Those that need an engine use the one at `DOCKER_HOST` or
 //! `/var/run/docker.sock` and fail without it; `tests/run` starts it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::format_push_string, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the world that the program meets")]
 
 mod alerts;
@@ -8,7 +8,9 @@ mod architecture;
 mod cli;
 mod differential;
 mod docker_engine;
+mod documents;
 mod house;
+mod quickstart;
 mod render_speed;
 mod site;
 mod state_directory;
