@@ -3,13 +3,13 @@
 //! In and out: `settings.volumes` by target. Binds, volumes and memory go through the API's `Mounts`, because `Binds`
 //! makes a missing source into a directory of root. `Binds` are used where just that is asked for
 //! (`create_host_path`), and for anonymous volumes that are carried over without being asked for, which so can be
-//! told from those that were. Memory with options beyond size and mode goes through `Tmpfs`: `Mounts` cannot say them.
+//! told from those that were. Memory goes through `Tmpfs`: `Mounts` knows size
+//! and mode only, and Docker 20.10 refuses `volumes_from` a container that has memory among its `Mounts`.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    HostConfig, Mount as ApiMount, MountBindOptions, MountBindOptionsPropagationEnum, MountTmpfsOptions, MountType,
-    MountVolumeOptions,
+    HostConfig, Mount as ApiMount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, MountVolumeOptions,
 };
 
 use super::{normal, wire};
@@ -48,16 +48,6 @@ pub(super) fn write(
                 read_only: Some(*read_only),
                 volume_options: nocopy
                     .then(|| MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
-                ..ApiMount::default()
-            }),
-            Mount::Tmpfs { size, mode, options } if options.is_empty() => mounts.push(ApiMount {
-                target: Some(target.clone()),
-                typ: Some(MountType::TMPFS),
-                tmpfs_options: (size.is_some() || mode.is_some()).then(|| MountTmpfsOptions {
-                    size_bytes: *size,
-                    mode: mode.map(i64::from),
-                    options: None,
-                }),
                 ..ApiMount::default()
             }),
             Mount::Tmpfs { size, mode, options } => {
