@@ -122,7 +122,11 @@ pub async fn execute(step: &Step, hands: &Hands<'_>) -> Result<Done, Failure> {
     match step {
         Step::Pull { image, .. } => {
             let login = image.registry().and_then(|registry| hands.registries.get(registry));
-            engine.pull(image, login, hands.progress).await.map_err(because("ImagePullFailed"))?;
+            engine.pull(image, login, hands.progress).await.map_err(|error| {
+                let failure = Failure::engine("ImagePullFailed", &error);
+                // A registry's own words often leave out what was asked for.
+                Failure { message: format!("{image}: {}", failure.message), ..failure }
+            })?;
         }
         Step::LookUpAccounts { image_id, helper } => return look_up_accounts(hands, image_id, helper).await,
         Step::WriteFiles { key, instance, image_id } => write_files(hands, key, instance, image_id).await?,
