@@ -2,13 +2,17 @@
 //! images made on the spot, and waiting without guessing how long.
 #![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
 
+mod engine;
 mod program;
+mod proxy;
 mod registry;
 mod sandbox;
 
 use std::process::{Command, Output};
 
+pub use engine::{call, causes, differences, inspect, life, look, made_with, recreate};
 pub use program::{Background, Run};
+pub use proxy::Proxy;
 pub use registry::Registry;
 pub use sandbox::Sandbox;
 

@@ -66,7 +66,13 @@ impl Sandbox {
         Background::start(self.command(arguments), &self.path().join("background.log"))
     }
 
-    /// The command itself, for what the two above do not do.
+    /// As `start`, for a command that was prepared.
+    #[track_caller]
+    pub fn start_command(&self, command: Command) -> Background {
+        Background::start(command, &self.path().join("background.log"))
+    }
+
+    /// The command itself, for what those above do not do.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = mastic_command();
         command.args(arguments).current_dir(self.path()).env("MASTIC_STATE_DIR", self.state());
