@@ -10,6 +10,7 @@
 //! | systemd | what the loop shows | READY, STATUS, WATCHDOG |
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +26,9 @@ use super::args::Global;
 use super::error::{CommandError, Exit};
 use super::watching;
 use super::world::{Access, World};
+
+/// An answer that is ready is on its way within much less.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Options of `agent`.
 #[derive(Clone, Debug, Args)]
@@ -60,7 +64,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let mut running = world.start_agent()?;
     let stop = CancellationToken::new();
     let (door, mut requests) = mpsc::channel::<Request>(64);
-    tokio::spawn(socket.serve(running.published.clone(), door, stop.clone()));
+    let serving = tokio::spawn(socket.serve(running.published.clone(), door, stop.clone()));
     if let Some(http) = http {
         tokio::spawn(http.serve(running.published.clone(), clock, stop.clone()));
     }
@@ -75,7 +79,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
             _ = interrupt.recv() => break,
             _ = &mut running.task => {
                 watching.abort();
-                stop.cancel();
+                close(&stop, serving).await;
                 return Ok(Exit::Done);
             }
             _ = hangup.recv() => {
@@ -94,6 +98,14 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     watching.abort();
     // A second signal while a step is under way ends the program at once.
     let ended = running.end().await;
-    stop.cancel();
+    close(&stop, serving).await;
     ended.map(|()| Exit::Done)
+}
+
+/// Lets those who asked hear the last answer, and takes the socket away.
+async fn close(stop: &CancellationToken, serving: tokio::task::JoinHandle<()>) {
+    tokio::time::sleep(LAST_WORDS).await;
+    stop.cancel();
+    // The socket is removed when its task ends.
+    let _ = tokio::time::timeout(LAST_WORDS, serving).await;
 }

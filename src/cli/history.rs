@@ -1,5 +1,7 @@
 //! `mastic history`: the desired states that were accepted on this host.
 
+use std::fmt::Write as _;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -58,10 +60,11 @@ fn text(entries: &[Entry]) -> String {
         let mark = if entry.in_force { '*' } else { ' ' };
         let source = entry.source_digest.get(..12).unwrap_or(&entry.source_digest);
         let accepted = entry.accepted_at.to_string();
-        text.push_str(&format!(
-            "{mark} {:<10}  {accepted:<20}  {:<by$}  {source:<12}  {}\n",
+        let _ = writeln!(
+            text,
+            "{mark} {:<10}  {accepted:<20}  {:<by$}  {source:<12}  {}",
             entry.generation, entry.user, entry.cause
-        ));
+        );
     }
     text
 }
