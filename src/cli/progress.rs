@@ -79,6 +79,13 @@ impl Reporter {
     /// Takes the live view away.
     pub fn end(&self) {
         if let Some(live) = &self.live {
+            // Under the same lock as a picture, so that none follows.
+            let mut lines = live.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            for bar in lines.values() {
+                bar.finish_and_clear();
+                live.area.remove(bar);
+            }
+            lines.clear();
             live.summary.finish_and_clear();
             let _ = live.area.clear();
         }
@@ -107,11 +114,11 @@ impl Live {
     }
 
     fn show(&self, status: &SiteStatus) {
+        let under_way = under_way(status);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if self.summary.is_finished() {
             return;
         }
-        let under_way = under_way(status);
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.retain(|subject, bar| {
             let stays = under_way.iter().any(|(name, _)| name == subject);
             if !stays {
