@@ -8,8 +8,6 @@ mod architecture;
 mod cli;
 mod convergence;
 mod differential;
-mod differential;
-mod docker_engine;
 mod docker_engine;
 mod documents;
 mod drift;
