@@ -15,11 +15,27 @@ use crate::report::metrics::ReconcileError;
 use super::outcome::Look;
 use super::reconciler::Reconciler;
 
+/// Milliseconds that the clock may be off against the passing of time between two turns.
+const CLOCK_STEP: u64 = 2000;
+
 impl Reconciler {
     /// Looks at everything that a state which is not in force would be planned with.
     pub(super) async fn look_for(&mut self, desired: &HostDesired) -> Result<(), EngineError> {
         self.observer.look_for(desired, &self.memory);
         self.observer.deep(desired).await
+    }
+
+    /// Waits are told by the clock: after a step of it all of them are reckoned anew.
+    pub(super) fn notice_clock_step(&mut self) {
+        let (now, clock) = (Instant::now(), self.now());
+        let (then, clock_then) = self.clock_seen;
+        let passed = i64::try_from(now.duration_since(then).as_millis()).unwrap_or(i64::MAX);
+        let shown = clock.0.saturating_sub(clock_then.0);
+        if passed.abs_diff(shown) > CLOCK_STEP {
+            tracing::warn!(milliseconds = shown.saturating_sub(passed), "the clock was stepped");
+            self.all_dirty = true;
+        }
+        self.clock_seen = (now, clock);
     }
 
     /// Looks where something may have changed.

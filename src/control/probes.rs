@@ -25,6 +25,8 @@ impl Reconciler {
             self.probe_due.clear();
             return;
         }
+        // What is not declared any more would be due for ever.
+        self.probe_due.retain(|service, _| desired.services.contains_key(service));
         let now = Instant::now();
         for service in desired.services.keys() {
             let Some(spec) = self.spec_in_force(service).cloned() else { continue };
@@ -33,7 +35,13 @@ impl Reconciler {
                 continue;
             };
             let container = self.observer.observed.containers.get(spec.container_name.as_str()).cloned();
-            let Some(container) = container.filter(|container| container.state.status == Status::Running) else {
+            let adopted = self.memory.instances.get(service).and_then(|memory| memory.adopted.as_ref());
+            // A stranger under the name is not asked either: a probe is a command in it.
+            let ours = |container: &ObservedContainer| {
+                container.is_labelled(desired.site.as_str(), desired.host.as_str()) || adopted == Some(&container.id)
+            };
+            let running = |container: &ObservedContainer| container.state.status == Status::Running;
+            let Some(container) = container.filter(|container| running(container) && ours(container)) else {
                 self.probe_due.remove(service);
                 continue;
             };

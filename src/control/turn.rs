@@ -38,6 +38,7 @@ fn no_effect(step: &Step) -> Failure {
 impl Reconciler {
     /// Looks where something may have changed, plans what that touches, and starts what may start.
     pub(super) async fn turn(&mut self) {
+        self.notice_clock_step();
         let began = Instant::now();
         self.look().await;
         self.ports.metrics.phase_took(Phase::Observe, began.elapsed());
@@ -237,7 +238,15 @@ impl Reconciler {
         let Some(desired) = self.desired.clone() else { return };
         // A slot that is granted is followed by another look, so one more round may start what was just admitted.
         for _ in 0..2 {
-            let plans: Vec<&SubjectPlan> = self.order.iter().filter_map(|subject| self.plans.get(subject)).collect();
+            // A helper container looks like a stray one while the step that made it still needs it.
+            let is_helping = self.in_flight.values().any(|step| matches!(step.verb, "look-up-accounts" | "ask-done"));
+            let is_helper = |subject: &Subject| matches!(subject, Subject::Orphan(name) if name.ends_with(".accounts") || name.ends_with(".ask"));
+            let plans: Vec<&SubjectPlan> = self
+                .order
+                .iter()
+                .filter(|subject| !(is_helping && is_helper(subject)))
+                .filter_map(|subject| self.plans.get(subject))
+                .collect();
             let view = SiteView {
                 in_flight: self.in_flight.iter().map(|(subject, step)| (subject.clone(), step.is_pull)).collect(),
                 max_unavailable: desired

@@ -8,6 +8,7 @@ use super::diff;
 use super::instance::Planning;
 use super::prepare;
 use super::remember::MemoryChange;
+use super::steady;
 use super::step::{ActionKind, Cause, Disruption, Next, Step};
 
 /// The next step where NAME.next or NAME.prev exists.
@@ -57,7 +58,15 @@ fn proving(
     // A newer spec came before this one was proven. It is prepared first; what is not proven makes room for it.
     describe(planning, current);
     match next {
-        Some(next) if planning.fits(next) => make_room(planning, current),
+        Some(next) if planning.fits(next) => {
+            // Of two that were never proven, the one that works is worth more than the one that was put aside.
+            let proven = planning.memory.proven.as_ref();
+            let is_good = proven.is_some_and(|proven| proven.container_id == previous.id);
+            if !is_good && planning.is_ready_now(current) {
+                return Next::Step(Step::Remove { id: previous.id.clone() });
+            }
+            make_room(planning, current)
+        }
         Some(next) => Next::Step(Step::Remove { id: next.id.clone() }),
         None => {
             let name = planning.spec.container_name.next();
@@ -78,6 +87,13 @@ fn proving_current(planning: &mut Planning<'_>, current: &ObservedContainer, pre
     if let Some(failure) = planning.spec_failure() {
         let reason = failure.message.clone();
         return planning.gate_failed(current, &reason);
+    }
+    // What it would read was damaged since it was written: without mounts it could not even be started.
+    if matches!(current.state.status, Status::Created | Status::Exited | Status::Dead) {
+        let differences = planning.differences(current);
+        if let Some(next) = steady::write_files(planning, current, &differences) {
+            return next;
+        }
     }
     match current.state.status {
         Status::Created => Next::Step(planning.start(current)),

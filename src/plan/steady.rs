@@ -271,7 +271,12 @@ fn networks(planning: &mut Planning<'_>, current: &ObservedContainer, difference
     Some(Next::Step(step))
 }
 
-fn write_files(planning: &mut Planning<'_>, current: &ObservedContainer, differences: &[Difference]) -> Option<Next> {
+/// Writes damaged or changed files of a container; nothing where all are right.
+pub(super) fn write_files(
+    planning: &mut Planning<'_>,
+    current: &ObservedContainer,
+    differences: &[Difference],
+) -> Option<Next> {
     let changed: Vec<(&Difference, bool)> = differences
         .iter()
         .filter_map(|difference| match &difference.part {

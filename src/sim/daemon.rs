@@ -2,7 +2,10 @@
 //!
 //! Everything due is done in order of time, then of the container's making, so that a seed decides all of it.
 
+use std::collections::BTreeMap;
+
 use rand::Rng as _;
+use sha2::{Digest as _, Sha256};
 
 use super::faults::Faults;
 use super::invariants::Actor;
@@ -18,6 +21,9 @@ const FIRST_RESTART_WAIT: u64 = 100;
 const LONGEST_RESTART_WAIT: u64 = 60_000;
 /// A process that lived so long begins with the first wait again.
 const STEADY: u64 = 10_000;
+
+/// Longer than any `min_ready` in the tests: then a container counts as good whatever gate it had to pass.
+const GOOD_AFTER: u64 = 5000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -66,7 +72,13 @@ impl HostState {
         self.now = self.now.max(to);
         let now = self.now;
         for container in self.containers.values_mut() {
-            container.proven = container.proven || container.is_ready(now);
+            if container.is_ready(now) {
+                container.proven = true;
+                let since = *container.ready_since.get_or_insert(now);
+                container.good = container.good || now - since >= GOOD_AFTER;
+            } else {
+                container.ready_since = None;
+            }
         }
     }
 
@@ -177,6 +189,7 @@ impl HostState {
             return Err(error);
         }
         let reads_bad = self.reads_bad(id);
+        let has_read = self.digests_read(id);
         let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
         let program = container.program.clone();
         let checked = has_check(container.settings.healthcheck.as_ref());
@@ -197,6 +210,7 @@ impl HostState {
             health_turns: turns,
             ready_at: if reads_bad { u64::MAX } else { now.saturating_add(program.ready_after.0) },
             frozen_at: None,
+            has_read,
             stopping: false,
         });
         for network in container.networks.keys().cloned().collect::<Vec<_>>() {
@@ -265,6 +279,18 @@ impl HostState {
             }
         }
         self.images.get(&container.image_id)?.files.get(path).map(|bytes| bytes.to_vec())
+    }
+
+    /// Digests of the files that a program reads, as they are now.
+    pub(super) fn digests_read(&self, id: &str) -> BTreeMap<String, String> {
+        let paths = self.containers.get(id).map(|container| container.program.reads.clone()).unwrap_or_default();
+        paths
+            .into_iter()
+            .filter_map(|path| {
+                let content = self.read_in_container(id, &path)?;
+                Some((path, hex::encode(Sha256::digest(content))))
+            })
+            .collect()
     }
 
     /// Whether a program finds bad content in what it reads.

@@ -144,6 +144,9 @@ impl SimFiles {
             } else {
                 if started.death != Some(Moment::Before) {
                     state.watch_change(&line);
+                    if verb == "remove files" {
+                        state.watch_files_removal(&format!("{}{key}/", root(self.host.name())));
+                    }
                     act(&mut state.files, started.death == Some(Moment::During));
                 }
                 Ok(())

@@ -26,6 +26,12 @@ pub struct Violation {
     pub what: String,
 }
 
+/// Milliseconds.
+const MINUTE: u64 = 60_000;
+/// Starts of one service by the agent in a minute that are still sane: a backoff of a second that doubles, a rollout and
+/// its rollback, and a person who says try again.
+const MOST_STARTS: usize = 20;
+
 /// Calls kept for people.
 const TRACE: usize = 2000;
 
@@ -79,8 +85,23 @@ impl HostState {
     /// Anything at all may be changed.
     pub(super) fn watch_change(&mut self, line: &str) {
         self.watch.changes.push(line.to_owned());
-        if let Some(why) = self.watch.frozen.clone() {
+        // Old files and images may be tidied away at any time.
+        let is_garbage = line.starts_with("remove files") || line.starts_with("remove image");
+        if let Some(why) = self.watch.frozen.clone().filter(|_| !is_garbage) {
             self.violated(format!("{line}: nothing may be changed now ({why})"));
+        }
+    }
+
+    /// A directory of files goes: no container may need it any more.
+    pub(super) fn watch_files_removal(&mut self, root: &str) {
+        use crate::model::settings::Mount;
+        let user = self.containers.values().find(|container| {
+            let mounts = container.settings.volumes.iter().flat_map(|volumes| volumes.values());
+            mounts.into_iter().any(|mount| matches!(mount, Mount::Bind { source, .. } if source.starts_with(root)))
+        });
+        if let Some(user) = user {
+            let what = format!("{root} was removed, which {} needs", user.name);
+            self.violated(what);
         }
     }
 
@@ -102,8 +123,14 @@ impl HostState {
         let Some((kind, subject)) = container.subject() else { return };
         let subject = subject.to_owned();
         if actor == Actor::Agent {
-            self.watch.starts.entry(subject.clone()).or_default().push(self.now);
+            let starts = self.watch.starts.entry(subject.clone()).or_default();
+            starts.push(self.now);
+            let recent = starts.iter().rev().take_while(|at| **at + MINUTE > self.now).count();
+            if recent > MOST_STARTS {
+                self.violated(format!("{subject} was started {recent} times within a minute"));
+            }
         }
+        let Some(container) = self.containers.get(id) else { return };
         if actor == Actor::Stranger {
             return;
         }
@@ -124,7 +151,7 @@ impl HostState {
     pub(super) fn watch_removal(&mut self, id: &str, anonymous_volumes: bool) {
         let Some(container) = self.containers.get(id) else { return };
         let Some((labels::SERVICE, service)) = container.subject() else { return };
-        if !container.proven || self.watch.removable.contains(service) {
+        if !container.good || self.watch.removable.contains(service) {
             return;
         }
         let service = service.to_owned();
@@ -141,6 +168,24 @@ impl HostState {
         if !successor {
             self.violated(format!("{name} was removed, the last good instance of {service}"));
         }
+        self.watch.lost_volumes.extend(lost);
+    }
+
+    /// The agent makes a container: anonymous volumes of the instance before have to go over.
+    pub(super) fn watch_creation(&mut self, id: &str) {
+        let Some(new) = self.containers.get(id) else { return };
+        let Some((labels::SERVICE, service)) = new.subject() else { return };
+        let before = self.containers.values().filter(|old| {
+            old.id != id
+                && old.proven
+                && old.subject() == Some((labels::SERVICE, service))
+                && new.name.strip_suffix(".next") == Some(old.name.as_str())
+        });
+        let lost: Vec<(String, String)> = before
+            .flat_map(|old| &old.anonymous_volumes)
+            .filter(|(target, volume)| new.anonymous_volumes.get(*target).is_some_and(|other| other != *volume))
+            .map(|(target, _)| (service.to_owned(), target.clone()))
+            .collect();
         self.watch.lost_volumes.extend(lost);
     }
 
@@ -210,6 +255,11 @@ impl SimHost {
     /// The last good instance of a service may be removed: it was asked for.
     pub fn allow_removal(&self, service: &str) {
         self.state().watch.removable.insert(service.to_owned());
+    }
+
+    /// Whether it may.
+    pub fn may_be_removed(&self, service: &str) -> bool {
+        self.state().watch.removable.contains(service)
     }
 
     /// It may no longer.

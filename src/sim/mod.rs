@@ -15,6 +15,7 @@ pub mod faults;
 pub mod files;
 pub mod invariants;
 pub mod operator;
+pub mod planted;
 pub mod prober;
 pub mod program;
 mod state;

@@ -45,12 +45,25 @@ pub enum Deed {
     Skew(i64),
 }
 
+impl std::fmt::Display for Deed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |settings: &ContainerSettings| serde_json::to_string(settings).unwrap_or_default();
+        match self {
+            Self::Update(name, settings) => write!(formatter, "update {name} {}", text(settings)),
+            Self::Recreate(name, settings, labelled) => {
+                write!(formatter, "recreate {name} {} labelled: {labelled}", text(settings))
+            }
+            other => write!(formatter, "{other:?}"),
+        }
+    }
+}
+
 impl SimHost {
     /// Does it, at once and without a fault.
     pub fn does(&self, deed: &Deed) -> Answer<()> {
         self.watch_over();
         let done = self.do_it(deed);
-        self.state().note(&format!("BY HAND {deed:?}"));
+        self.state().note(&format!("BY HAND {deed}"));
         self.stir();
         done
     }
@@ -200,6 +213,12 @@ impl SimHost {
     /// One container, without a call.
     pub fn inspect(&self, name: &str) -> Answer<ObservedContainer> {
         self.state().inspect_container(name)
+    }
+
+    /// The digest of what the process of a container has read at a path; none if it runs not, or read nothing there.
+    pub fn has_read(&self, name: &str, path: &str) -> Option<String> {
+        let mut state = self.state();
+        state.container(name).ok()?.process.as_ref()?.has_read.get(path).cloned()
     }
 
     /// Names of all volumes that were made by name, without a call.

@@ -132,6 +132,10 @@ pub(super) struct SimContainer {
     pub(super) log: VecDeque<String>,
     /// It has been ready since it was made.
     pub(super) proven: bool,
+    /// Since when it has been ready without a break.
+    pub(super) ready_since: Option<u64>,
+    /// It has been ready for so long that any gate counts it as good.
+    pub(super) good: bool,
     /// Its running process was started by somebody else than the agent or the engine.
     pub(super) started_by_stranger: bool,
 }
@@ -150,6 +154,8 @@ pub(super) struct Process {
     pub(super) ready_at: u64,
     /// Since when it is frozen.
     pub(super) frozen_at: Option<u64>,
+    /// Digests of the files that it has read, by their paths in the container.
+    pub(super) has_read: BTreeMap<String, String>,
     /// Whether the end was asked for by a stop: then the engine tells of it.
     pub(super) stopping: bool,
 }

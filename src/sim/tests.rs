@@ -196,7 +196,9 @@ async fn touching_others_and_removing_the_last_good_one_are_noticed() {
     assert_eq!(host.violations().len(), 1);
     let id = engine.create_container(&request("app", RestartPolicy::No)).await.unwrap();
     engine.start_container(&id).await.unwrap();
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_millis(200)).await;
+    host.containers();
+    sleep(Duration::from_secs(6)).await;
     engine.remove_container(&id, false).await.unwrap();
     assert_eq!(host.violations().len(), 2);
 }

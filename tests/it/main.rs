@@ -16,6 +16,7 @@ mod guard;
 mod holds;
 mod house;
 mod quickstart;
+mod promises;
 mod render_speed;
 mod rollouts;
 mod secrets;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::settings::{anonymous_targets, effective, is_possible, update};
-use crate::model::network::Attachment;
 use crate::model::settings::{ContainerSettings, Mount};
 use crate::observe::observed::{ContainerDetail, ContainerState, ContainerSummary, ObservedContainer, Status};
 use crate::port::engine::{Answer, CreateContainer, EngineError};
@@ -56,7 +55,7 @@ impl HostState {
             },
             detail: Some(ContainerDetail {
                 settings,
-                networks: attachments(container),
+                networks: container.networks.clone(),
                 addresses: if container.is_alive() { container.addresses.clone() } else { BTreeMap::new() },
                 anonymous_volumes: container.anonymous_volumes.clone(),
                 managed_hash,
@@ -157,6 +156,8 @@ impl HostState {
             restart_at: None,
             log: VecDeque::new(),
             proven: false,
+            ready_since: None,
+            good: false,
             started_by_stranger: false,
         };
         let networks: Vec<_> = request.networks.iter().take(if half { 1 } else { usize::MAX }).collect();
@@ -279,8 +280,14 @@ impl HostState {
                 container.say("fatal: bad configuration");
             }
             self.end_process(id, now + 10, 1);
-        } else if let Some(container) = self.containers.get_mut(id) {
-            container.say("configuration read again");
+        } else {
+            let has_read = self.digests_read(id);
+            if let Some(container) = self.containers.get_mut(id) {
+                container.say("configuration read again");
+                if let Some(process) = container.process.as_mut() {
+                    process.has_read = has_read;
+                }
+            }
         }
     }
 
@@ -344,14 +351,6 @@ impl HostState {
         self.emit_container("update", id);
         Ok(())
     }
-}
-
-/// Without the one that the network mode brings by itself.
-fn attachments(container: &SimContainer) -> BTreeMap<String, Attachment> {
-    let mode = container.settings.network_mode.as_deref().unwrap_or("bridge");
-    let is_own = |name: &str| name == mode && matches!(mode, "bridge" | "host" | "none");
-    let all = container.networks.iter().filter(|(name, _)| !is_own(name));
-    all.map(|(name, attachment)| (name.clone(), attachment.clone())).collect()
 }
 
 pub(super) fn gone(id: &str) -> EngineError {

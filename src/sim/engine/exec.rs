@@ -10,6 +10,12 @@ use crate::sim::program::{Command, Program};
 use crate::sim::state::HostState;
 
 impl HostState {
+    /// Whether a command only asks the program whether it is ready.
+    pub(in crate::sim) fn is_question(&self, id: &str, words: &[String]) -> bool {
+        let container = self.find(id).ok().and_then(|id| self.containers.get(&id));
+        container.is_some_and(|container| command(&container.program, words) == Some(Command::Checks))
+    }
+
     /// What a command in a container will answer, after so many milliseconds.
     pub(in crate::sim) fn exec(&mut self, id: &str, words: &[String]) -> Answer<(u64, ExecOutcome)> {
         let now = self.now;

@@ -207,7 +207,12 @@ impl Engine for SimEngine {
     }
 
     async fn create_container(&self, request: &CreateContainer) -> Answer<String> {
-        self.change("create", &request.name, |state, half| state.create_container(request, half)).await
+        self.change("create", &request.name, |state, half| {
+            let id = state.create_container(request, half)?;
+            state.watch_creation(&id);
+            Ok(id)
+        })
+        .await
     }
 
     async fn start_container(&self, id: &str) -> Answer<()> {
@@ -281,13 +286,17 @@ impl Engine for SimEngine {
 
     async fn exec(&self, id: &str, hook: &Hook, timeout: Span) -> Answer<ExecOutcome> {
         let target = format!("{} {}", self.name(id), hook.command.join(" "));
-        let begun = self
-            .change("exec", &target, |state, _| {
-                let id = state.find(id)?;
-                state.watch_touch("exec", &id);
-                state.exec(&id, &hook.command)
-            })
-            .await?;
+        let run = |state: &mut HostState| {
+            let id = state.find(id)?;
+            state.watch_touch("exec", &id);
+            state.exec(&id, &hook.command)
+        };
+        // A probe changes nothing, though it goes this way.
+        let begun = if self.host.state().is_question(id, &hook.command) {
+            self.ask("exec", &target, run).await?
+        } else {
+            self.change("exec", &target, |state, _| run(state)).await?
+        };
         if begun.0 > timeout.0 {
             tokio::time::sleep(timeout.duration()).await;
             return Err(EngineError::Timeout(timeout));
