@@ -75,7 +75,7 @@ pub fn bytes(scalar: &Scalar) -> Read<i64> {
     Ok(total.round() as i64)
 }
 
-/// Like [`bytes`], and `-1` for no limit.
+/// Like [`bytes()`], and `-1` for no limit.
 pub fn bytes_or_unlimited(scalar: &Scalar) -> Read<i64> {
     if scalar.text.trim() == "-1" { Ok(-1) } else { bytes(scalar) }
 }

@@ -1,6 +1,6 @@
 //! Filters and tests that Ansible has and Kolla's templates use, beyond those of the engine.
 //!
-//! Their errors are fixed words ([`refuse`]): an error never repeats what the filter was given.
+//! Their errors are fixed words (`refuse`): an error never repeats what the filter was given.
 
 #![expect(clippy::needless_pass_by_value, reason = "the engine hands arguments over as values")]
 
