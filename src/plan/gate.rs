@@ -103,7 +103,9 @@ pub fn judge(
         return Verdict::Failed(format!("it ended with exit code {}", state.exit_code));
     }
     let deadline = desired.rollout.deadline;
-    if gate.watched >= deadline {
+    // One that became ready just before its deadline gets the time to stay so: a slow machine is no failed change.
+    let came_late = gate.ready && gate.watched.0.saturating_sub(gate.ready_for.0) < deadline.0;
+    if gate.watched >= deadline && !came_late {
         let seen = match (state.status, state.health) {
             (Status::Running, Health::Unhealthy) => "it is unhealthy".to_owned(),
             (Status::Running, Health::Starting) => "its health check has not passed".to_owned(),
@@ -114,9 +116,9 @@ pub fn judge(
         };
         return Verdict::Failed(format!("not ready within {deadline}: {seen}"));
     }
-    let left = Span(deadline.0 - gate.watched.0);
+    let left = Span(deadline.0.saturating_sub(gate.watched.0));
     let soon = if gate.ready { Span(needed.0.saturating_sub(gate.ready_for.0)) } else { left };
-    Verdict::Waiting(now.plus(Span(soon.0.min(left.0).max(1))))
+    Verdict::Waiting(now.plus(Span(soon.0.max(1))))
 }
 
 #[cfg(test)]
@@ -150,6 +152,30 @@ mod tests {
         assert_eq!(judge(&gate, &desired, &container, true, Timestamp(4000)), Verdict::Waiting(Timestamp(5000)));
         let gate = looks(&desired, &container, &[0, 4000, 5000]);
         assert_eq!(judge(&gate, &desired, &container, true, Timestamp(5000)), Verdict::Passed);
+    }
+
+    #[test]
+    fn one_that_became_ready_just_in_time_may_show_that_it_stays_so() {
+        let mut desired = instance("web");
+        (desired.rollout.min_ready, desired.rollout.deadline) = (Span::seconds(5), Span::seconds(6));
+        let (mut starting, host) = (running("a"), HostObserved::default());
+        starting.state.health = Health::Starting;
+        let late = |time: i64| {
+            let mut gate = watch(None, &desired, &starting, &host, Timestamp(0));
+            gate = watch(Some(&gate), &desired, &starting, &host, Timestamp(4000));
+            for time in [5000, 7000, time] {
+                gate = watch(Some(&gate), &desired, &running("a"), &host, Timestamp(time));
+            }
+            gate
+        };
+        assert_eq!(
+            judge(&late(8000), &desired, &running("a"), true, Timestamp(8000)),
+            Verdict::Waiting(Timestamp(10_000))
+        );
+        assert_eq!(judge(&late(10_000), &desired, &running("a"), true, Timestamp(10_000)), Verdict::Passed);
+        // Ready for a moment only is not ready.
+        let gate = watch(Some(&late(8000)), &desired, &starting, &host, Timestamp(9000));
+        assert!(matches!(judge(&gate, &desired, &starting, true, Timestamp(9000)), Verdict::Failed(_)));
     }
 
     #[test]
