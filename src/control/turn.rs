@@ -22,6 +22,9 @@ use super::reconciler::{Ended, InFlight, Reconciler};
 /// Plans of one subject in one turn: each `Remember` leads to another; more than so many would be a planner's mistake.
 const REPLANS: usize = 16;
 
+/// Endings of the names of short-lived containers that a step makes for itself.
+const HELPERS: [&str; 2] = [".accounts", ".ask"];
+
 /// The same step about the same subject may be done so often in a row before it counts as failing.
 const REPEATS: u32 = 3;
 
@@ -234,19 +237,33 @@ impl Reconciler {
         }
     }
 
+    fn has_failed(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Service(service) => {
+                self.memory.instances.get(service).is_some_and(|instance| instance.failures > 0)
+            }
+            other => self.other_failures.contains_key(other),
+        }
+    }
+
     async fn start_steps(&mut self) {
         let Some(desired) = self.desired.clone() else { return };
         // A slot that is granted is followed by another look, so one more round may start what was just admitted.
         for _ in 0..2 {
             // A helper container looks like a stray one while the step that made it still needs it.
             let is_helping = self.in_flight.values().any(|step| matches!(step.verb, "look-up-accounts" | "ask-done"));
-            let is_helper = |subject: &Subject| matches!(subject, Subject::Orphan(name) if name.ends_with(".accounts") || name.ends_with(".ask"));
-            let plans: Vec<&SubjectPlan> = self
+            let is_helper = |subject: &Subject| match subject {
+                Subject::Orphan(name) => HELPERS.iter().any(|ending| name.ends_with(ending)),
+                _ => false,
+            };
+            let mut plans: Vec<&SubjectPlan> = self
                 .order
                 .iter()
                 .filter(|subject| !(is_helping && is_helper(subject)))
                 .filter_map(|subject| self.plans.get(subject))
                 .collect();
+            // What fails again and again must not keep what was not tried yet from its first try.
+            plans.sort_by_key(|plan| self.has_failed(&plan.subject));
             let view = SiteView {
                 in_flight: self.in_flight.iter().map(|(subject, step)| (subject.clone(), step.is_pull)).collect(),
                 max_unavailable: desired

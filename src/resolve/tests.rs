@@ -121,7 +121,8 @@ fn the_starter_runs_as_it_is() {
         "max_removals": 3,
         "max_removal_percent": 50,
         "protect_volumes": true
-      }
+      },
+      "secrets": []
     }
     "#);
 }
