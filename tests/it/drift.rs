@@ -19,10 +19,10 @@ fn all_made_with(sandbox: &Sandbox) -> BTreeMap<String, Value> {
 fn not_as_before(before: &BTreeMap<String, Value>) -> Vec<String> {
     let mut wrong = Vec::new();
     for (name, value) in before {
-        if look(name, "{{.State.Status}}") != "running" {
-            wrong.push(format!("{name} is {}", look(name, "{{.State.Status}}")));
-        } else {
+        if look(name, "{{.State.Status}}") == "running" {
             wrong.extend(differences(value, &made_with(name)).into_iter().map(|text| format!("{name}{text}")));
+        } else {
+            wrong.push(format!("{name} is {}", look(name, "{{.State.Status}}")));
         }
     }
     wrong

@@ -6,12 +6,15 @@ use serde_json::json;
 
 use crate::support::{Sandbox, docker, life, look, try_docker};
 
+/// What is lost, how, and how it comes back.
+type Loss<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
+
 /// A site of services `a`, `b`, ... of this sandbox, each with what `more` gives it.
 fn site(sandbox: &Sandbox, image: &str, services: &[(&str, &str)]) -> String {
-    let mut text = format!(
-        "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: @}}\nspec:\n  hosts: {{here: {{connection: {{local: {{}}}}}}}}\n  \
-         volumes: {{@-data: {{}}, @-kept: {{}}}}\n  services:\n"
-    );
+    let mut text =
+        "apiVersion: mastic/v1\nkind: Site\nmetadata: {name: @}\nspec:\n  hosts: {here: {connection: {local: {}}}}\n  \
+         volumes: {@-data: {}, @-kept: {}}\n  services:\n"
+            .to_owned();
     for (name, more) in services {
         text.push_str(&format!(
             "    @-{name}: {{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL{more}}}\n"
@@ -117,13 +120,12 @@ fn a_lost_site_or_template_leaves_the_last_good_state_in_force() {
     let is_bad = || !sandbox.status()["bad_site_file"].is_null();
     let is_good = || sandbox.status()["bad_site_file"].is_null() && sandbox.status()["converged"] == json!(true);
 
-    type Loss<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
     let path = |name: &str| sandbox.path().join(name);
     let losses: [Loss<'_>; 5] = [
         ("no site", &|| fs::remove_file(path("site.yaml")).unwrap(), &|| drop(sandbox.write("site.yaml", &text))),
         ("an empty site", &|| drop(sandbox.write("site.yaml", "")), &|| drop(sandbox.write("site.yaml", &text))),
         ("half a site", &|| drop(sandbox.write("site.yaml", &text[..text.len() / 2])), &|| {
-            drop(sandbox.write("site.yaml", &text))
+            drop(sandbox.write("site.yaml", &text));
         }),
         ("no template", &|| fs::remove_file(path("t.j2")).unwrap(), &|| {
             drop(sandbox.write("t.j2", "here is {{ host.name }}\n"));

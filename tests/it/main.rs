@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module a subject. Those that need an engine use the one at `DOCKER_HOST` or
 //! `/var/run/docker.sock` and fail without it; `tests/run` starts it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "a failing property test tells its story")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests make the world that the program meets")]
 
 mod alerts;

@@ -193,7 +193,7 @@ impl Case {
         }
         for _ in 0..self.random.random_range(0..4) {
             if self.random.random_bool(0.25) {
-                self.die().await;
+                self.die();
             }
             if self.random.random_bool(0.5) {
                 self.deed().await;
@@ -240,7 +240,7 @@ impl Case {
     }
 
     /// The agent is killed at one of its next calls; somebody starts it again.
-    async fn die(&mut self) {
+    fn die(&mut self) {
         let moment = [Moment::Before, Moment::During, Moment::After][self.random.random_range(0..3)];
         self.host.crash_at(self.random.random_range(1..6), moment);
     }

@@ -80,7 +80,7 @@ pub fn random_site(random: &mut StdRng) -> HostDesired {
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         registries: BTreeMap::new(),
-        secrets: Default::default(),
+        secrets: Vec::default(),
         sync: SyncPolicy { protect_volumes: false, ..SyncPolicy::default() },
     };
     for name in ["front", "back"] {
