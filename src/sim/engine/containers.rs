@@ -93,6 +93,9 @@ impl HostState {
     /// Makes a container; with `half`, only the first of its networks is attached.
     pub(in crate::sim) fn create_container(&mut self, request: &CreateContainer, half: bool) -> Answer<String> {
         let name = &request.name;
+        if let Some(missing) = request.networks.keys().find(|network| !self.networks.contains_key(*network)) {
+            return Err(EngineError::NotFound(format!("network {missing} not found")));
+        }
         if let Some(other) = self.containers.values().find(|container| container.name == *name) {
             return Err(EngineError::Conflict(format!(
                 "Conflict. The container name \"/{name}\" is already in use by container \"{}\".",
@@ -161,11 +164,10 @@ impl HostState {
             started_by_stranger: false,
         };
         let networks: Vec<_> = request.networks.iter().take(if half { 1 } else { usize::MAX }).collect();
-        // Networks that do not exist are found at the start only.
         for (number, (network, attachment)) in networks.into_iter().enumerate() {
             container.networks.insert(network.clone(), attachment.clone());
             container.addresses.insert(network.clone(), self.new_address(attachment));
-            if number > 0 && self.networks.contains_key(network) {
+            if number > 0 {
                 container.alias_host_name(network);
             }
         }

@@ -60,10 +60,7 @@ impl HostState {
         if container.is_alive() {
             known.clone()?;
             if container.networks.contains_key(network) {
-                return Err(EngineError::Refused(format!(
-                    "endpoint with name {} already exists in network {network}",
-                    container.name
-                )));
+                return Ok(());
             }
         }
         // To a container that does not run, dockerd writes down whatever it is told;

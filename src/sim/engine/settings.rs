@@ -33,8 +33,8 @@ pub(super) fn effective(
     settings.healthcheck = health(settings.healthcheck.take(), image.healthcheck.as_ref());
     let published = settings.ports.iter().flatten().map(|port| format!("{}/{}", port.target, port.protocol));
     settings.expose.get_or_insert_default().extend(image.expose.iter().cloned());
-    let published: BTreeSet<String> = published.collect();
-    settings.expose.get_or_insert_default().retain(|port| !published.contains(port));
+    let published: Vec<String> = published.collect();
+    settings.expose.get_or_insert_default().extend(published);
     settings.restart.get_or_insert(RestartPolicy::No);
     let mode = networks.keys().next().cloned().unwrap_or_else(|| "bridge".to_owned());
     settings.network_mode.get_or_insert(mode);
