@@ -138,6 +138,9 @@ pub struct GateMemory {
     pub restarts: i64,
     /// Restarts within this gate.
     pub crashes: i64,
+    /// When the process was started that had ended before the gate began; empty where none had. Its end says nothing
+    /// about the spec.
+    pub ended_before: String,
 }
 
 /// What a process was told of its live files.

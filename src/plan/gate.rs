@@ -40,6 +40,20 @@ pub fn is_ready(desired: &InstanceDesired, container: &ObservedContainer, host: 
     host.probes.get(&desired.service).is_some_and(|answer| answer.container_id == container.id && answer.ready)
 }
 
+fn has_ended(container: &ObservedContainer) -> bool {
+    matches!(container.state.status, Status::Exited | Status::Dead) && !container.state.started_at.is_empty()
+}
+
+/// Whether the container ended before the gate began, and has not been started since: no verdict on its new spec.
+pub fn ended_before(gate: Option<&GateMemory>, desired: &InstanceDesired, container: &ObservedContainer) -> bool {
+    has_ended(container)
+        && gate.is_some_and(|gate| {
+            gate.container_id == container.id
+                && gate.input_hash == desired.input_hash
+                && gate.ended_before == container.state.started_at
+        })
+}
+
 /// The gate after one more look.
 pub fn watch(
     before: Option<&GateMemory>,
@@ -71,6 +85,7 @@ pub fn watch(
             seen_at: now,
             ready,
             restarts,
+            ended_before: if has_ended(container) { container.state.started_at.clone() } else { String::new() },
             ..GateMemory::default()
         },
     }
@@ -98,8 +113,7 @@ pub fn judge(
     if gate.crashes >= CRASHES && protects {
         return Verdict::Failed(format!("it crashed {} times, last with exit code {}", gate.crashes, state.exit_code));
     }
-    let over = matches!(state.status, Status::Exited | Status::Dead) && !state.started_at.is_empty();
-    if over && protects {
+    if has_ended(container) && protects {
         return Verdict::Failed(format!("it ended with exit code {}", state.exit_code));
     }
     let deadline = desired.rollout.deadline;
@@ -194,6 +208,20 @@ mod tests {
         let container = running("a");
         let gate = looks(&desired, &container, &[10_000, 2000, 3000]);
         assert_eq!(gate.watched, Span(1000));
+    }
+
+    #[test]
+    fn an_end_before_the_gate_began_is_no_verdict() {
+        let desired = instance("web");
+        let mut container = running("a");
+        container.state.status = Status::Exited;
+        let gate = looks(&desired, &container, &[0, 1_000]);
+        assert!(ended_before(Some(&gate), &desired, &container));
+        container.state.started_at = "2026-01-01T00:00:09Z".to_owned();
+        assert!(!ended_before(Some(&gate), &desired, &container), "it was started anew and has ended again");
+        let gate = looks(&desired, &running("a"), &[0]);
+        container.state.started_at = "2026-01-01T00:00:00Z".to_owned();
+        assert!(!ended_before(Some(&gate), &desired, &container), "it ran when the gate began");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::observe::observed::{Health, ObservedContainer, Status};
 use super::backoff;
 use super::diff::{Difference, Part};
 use super::files;
+use super::gate;
 use super::instance::Planning;
 use super::remember::MemoryChange;
 use super::replace;
@@ -148,7 +149,9 @@ fn revive(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Ne
                 planning.condition(ConditionType::Stalled, "Ended", message);
                 return Some(Next::Blocked);
             }
-            if !planning.is_proven() && planning.has_way_back() {
+            // What was stopped by a change that was given up is only found so: it has not run with this spec yet.
+            let has_run = !gate::ended_before(planning.memory.gate.as_ref(), planning.spec, current);
+            if !planning.is_proven() && planning.has_way_back() && has_run {
                 // A gate is open: its end may be the verdict.
                 if let next @ Next::Step(Step::Quarantine { .. }) = planning.gate(current) {
                     return Some(next);
