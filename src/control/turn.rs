@@ -396,6 +396,13 @@ impl Reconciler {
             }
             Err(failure) => self.take_failure(&subject, &step, &input_hash, failure, now),
         };
+        // An answer from before says nothing of a process that has been told or started since.
+        if let (Subject::Service(service), Step::Reload { .. } | Step::Restart { .. } | Step::Start { .. }) =
+            (&subject, &step)
+        {
+            self.observer.observed.probes.remove(service);
+            self.probe_due.remove(service);
+        }
         for change in &aftermath.changes {
             if let MemoryChange::Quarantined { service, .. } = change {
                 let reason = rollback_reason(&self.memory, service);

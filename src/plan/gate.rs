@@ -3,6 +3,7 @@
 //! Only time in which it was watched counts: an agent that was down neither fails nor passes anything.
 
 use crate::model::desired::InstanceDesired;
+use crate::model::labels;
 use crate::model::memory::GateMemory;
 use crate::model::time::{Span, Timestamp};
 use crate::observe::observed::{Health, HostObserved, ObservedContainer, Status};
@@ -94,7 +95,9 @@ pub fn watch(
 /// How long it has to be ready. `protects` says whether an old instance would be given up.
 pub fn needed(desired: &InstanceDesired, container: &ObservedContainer, protects: bool) -> Span {
     let blind = desired.ready.is_none() && container.state.health == Health::None;
-    if blind && protects { desired.rollout.min_ready.max(BLIND_WATCH) } else { desired.rollout.min_ready }
+    // A process that was only told of a change may answer once more before it dies of it.
+    let in_place = container.label(labels::INPUT_HASH) != Some(desired.input_hash.as_str());
+    if (blind || in_place) && protects { desired.rollout.min_ready.max(BLIND_WATCH) } else { desired.rollout.min_ready }
 }
 
 /// The verdict on a gate that was just looked at. `protects` says whether an old instance is there to come back.

@@ -95,6 +95,10 @@ fn proving_current(planning: &mut Planning<'_>, current: &ObservedContainer, pre
             return next;
         }
     }
+    // What was changed by hand meanwhile would fail the gate of a spec that is innocent.
+    if let Some(next) = steady::mend_live(planning, current) {
+        return next;
+    }
     match current.state.status {
         Status::Created => Next::Step(planning.start(current)),
         Status::Exited | Status::Dead if current.state.started_at.is_empty() => Next::Step(planning.start(current)),
@@ -122,7 +126,8 @@ fn make_room(planning: &mut Planning<'_>, current: &ObservedContainer) -> Next {
     if let Some(old) = planning.slots.failed {
         return Next::Step(Step::Remove { id: old.id.clone() });
     }
-    Next::Step(Step::Rename { id: current.id.clone(), to: planning.spec.container_name.failed() })
+    // The engine must not start it again beside the one that comes back.
+    Next::Step(Step::MoveAside { id: current.id.clone(), to: planning.spec.container_name.failed() })
 }
 
 /// NAME.prev without NAME: on with the new one, or back with the old one.

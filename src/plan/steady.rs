@@ -188,6 +188,18 @@ fn chance(id: &str, count: u32) -> f64 {
     fraction
 }
 
+/// Mends limits and networks of a container that is to prove itself.
+pub(super) fn mend_live(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next> {
+    let differences = planning.differences(current);
+    if let Some(step) = update(planning, current, &differences) {
+        return Some(Next::Step(step));
+    }
+    let next = networks(planning, current, &differences);
+    // The slot of the rollout is held already.
+    planning.disrupts = false;
+    next
+}
+
 /// Mends in place: limits first, then networks, then files.
 fn mend(
     planning: &mut Planning<'_>,

@@ -12,6 +12,7 @@ use super::state::SimVolume;
 use super::world::{Published, SimHost};
 use crate::model::image::ImageRef;
 use crate::model::labels::Labels;
+use crate::model::names::RESERVED_ENDINGS;
 use crate::model::network::{Attachment, NetworkSpec};
 use crate::model::settings::ContainerSettings;
 use crate::model::time::Span;
@@ -164,6 +165,8 @@ impl SimHost {
                 };
                 Deed::Tamper(key, path, tampering)
             }
+            // A person who runs a prepared container beside the old one breaks the promise, not the loop.
+            9 if RESERVED_ENDINGS.iter().any(|ending| name.ends_with(ending)) => Deed::KillProcess(name),
             9 => Deed::Recreate(name, Box::new(settings), true),
             10 => Deed::Skew(random.random_range(-600_000..600_000)),
             _ => restart,
