@@ -277,6 +277,7 @@ fn the_calls_of_each_change() {
       rename alpha.next to alpha
       start alpha
       stop alpha
+      update alpha
       rename alpha to alpha.failed
       rename alpha.prev to alpha
       update alpha
