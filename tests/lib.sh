@@ -7,7 +7,7 @@
 test_needs=(
     dockerd:docker.io docker:docker.io iptables:iptables promtool:prometheus docker-registry:docker-registry
     htpasswd:apache2-utils skopeo:skopeo openssl:openssl systemd-analyze:systemd debootstrap:debootstrap
-    git:git curl:curl cc:gcc shellcheck:shellcheck sysctl:procps busybox-static ca-certificates libc6-dev
+    git:git curl:curl cc:gcc ip:iproute2 nsenter:util-linux shellcheck:shellcheck sysctl:procps busybox-static ca-certificates libc6-dev
 )
 
 # missing_packages COMMAND:PACKAGE|PACKAGE...: prints the packages of which this machine lacks the command or all.
@@ -109,6 +109,7 @@ stop_started() {
 remove_leftovers() {
     local name
     gone() { while read -r name; do [ -e "/proc/$(cut -d- -f2 <<<"$name")" ] || echo "$name"; done; }
+    ip netns list | cut -d' ' -f1 | { grep -E '^mt-[0-9]+-' || true; } | gone | xargs -r -n 1 ip netns del
     docker ps -a --filter name='^/?mt-[0-9]+-' --format '{{.Names}}' | gone | xargs -r docker rm -fv >/dev/null
     docker network ls --filter name='^mt-[0-9]+-' --format '{{.Name}}' | gone | xargs -r docker network rm >/dev/null
     docker volume ls --filter name='^mt-[0-9]+-' --format '{{.Name}}' | gone | xargs -r docker volume rm >/dev/null

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::every_key::{self, SERVICES};
-use crate::support::{Sandbox, causes, docker, inspect, life, recreate};
+use crate::support::{Proxy, Run, Sandbox, causes, docker, inspect, life, recreate};
 
 /// Everything of ours as the engine shows it, and the events since a time.
 fn picture(sandbox: &Sandbox) -> Vec<(String, Value)> {
@@ -49,7 +49,14 @@ fn a_second_apply_of_every_key_changes_nothing() {
     let plan = sandbox.mastic(&["plan", "-o", "json", "--detailed-exitcode"]);
     assert_eq!(plan.json()["changes"], json!(0), "{plan}");
     assert_eq!(plan.code, 0, "{plan}");
-    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    let proxy = Proxy::new(sandbox.path());
+    let mut apply = sandbox.command(&["apply", "--timeout", "60"]);
+    apply.env("DOCKER_HOST", proxy.host());
+    Run::of(apply).ok();
+    let calls = proxy.take_calls();
+    assert!(calls.iter().any(|call| call == "GET /containers/json"), "{calls:#?}");
+    // Besides questions there are the readiness probes that run in a container.
+    assert!(calls.iter().all(|call| call.starts_with("GET ") || call.contains("/exec")), "{calls:#?}");
     let mut agent = sandbox.agent(&[]);
     sandbox.wait_for("the agent to look", 30, || sandbox.status()["converged"] == json!(true));
     assert!(agent.runs());

@@ -28,7 +28,11 @@ pub fn life(container: &str) -> String {
 #[track_caller]
 pub fn made_with(container: &str) -> Value {
     let Ok(text) = try_docker(&["container", "inspect", container]) else { return Value::Null };
-    let seen = serde_json::from_str::<Value>(&text).unwrap()[0].take();
+    made(&serde_json::from_str::<Value>(&text).unwrap()[0])
+}
+
+/// The same of what `docker inspect` said.
+pub fn made(seen: &Value) -> Value {
     let id = seen["Id"].as_str().unwrap().to_owned();
     let mut config = seen["Config"].clone();
     let mut host = seen["HostConfig"].clone();
@@ -36,6 +40,12 @@ pub fn made_with(container: &str) -> Value {
         config["Hostname"] = json!("");
     }
     config["Labels"].as_object_mut().unwrap().remove("mastic.generation");
+    // A daemon that was restarted shows an empty list where it showed none.
+    for name in ["Dns", "DnsOptions", "DnsSearch"] {
+        if host[name].is_null() {
+            host[name] = json!([]);
+        }
+    }
     for mount in host["Mounts"].as_array_mut().into_iter().flatten() {
         if mount["Source"].as_str().is_some_and(|source| source.len() == 64) {
             mount.as_object_mut().unwrap().remove("Source");

@@ -2,7 +2,9 @@
 //! images made on the spot, and waiting without guessing how long.
 #![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
 
+mod daemon;
 mod engine;
+mod inside;
 mod program;
 mod proxy;
 mod registry;
@@ -10,7 +12,9 @@ mod sandbox;
 
 use std::process::{Command, Output};
 
-pub use engine::{call, causes, differences, inspect, life, look, made_with, recreate};
+pub use daemon::Daemon;
+pub use engine::{call, causes, differences, inspect, life, look, made, made_with, recreate};
+pub use inside::Inside;
 pub use program::{Background, Run};
 pub use proxy::Proxy;
 pub use registry::Registry;

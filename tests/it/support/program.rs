@@ -106,12 +106,18 @@ impl Background {
     #[track_caller]
     pub fn stop(mut self, seconds: u64) -> ExitStatus {
         self.signal("TERM");
+        self.wait(seconds)
+    }
+
+    /// Waits for its end, at most so many seconds.
+    #[track_caller]
+    pub fn wait(&mut self, seconds: u64) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "did not end within {seconds} s of SIGTERM\n{}", self.log());
+            assert!(Instant::now() < deadline, "did not end within {seconds} s\n{}", self.log());
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }
