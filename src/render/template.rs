@@ -349,4 +349,34 @@ mod tests {
         let error = templates().evaluate("x", "{{ v0 }}", &context).unwrap_err();
         assert!(error.message.contains("levels deep"), "{error}");
     }
+
+    /// What Dockerfiles are written with: blocks over two levels, macros, and functions of a table.
+    #[test]
+    fn blocks_macros_and_lookups() {
+        let templates = Templates::new(|name| {
+            match name {
+            "layout.j2" => Some("FROM {{ image('base') }}\n{% block install %}\nRUN {{ word }}\n{% endblock %}\nUSER x\n".into()),
+            "macros.j2" => Some("{% macro apt(list) %}\nRUN apt {{ list | join(' ') }} {{ word }}\n{%- endmacro %}".into()),
+            "own.j2" => Some(
+                "{% extends 'layout.j2' %}\n{% block install %}\n{{ super() }}\n{% from 'macros.j2' import apt %}\n{{ apt(['a', 'b']) }}\n{% endblock %}".into(),
+            ),
+            _ => None,
+        }
+        });
+        let layer: Layer = [("word".to_owned(), Variable::new("variable"))].into_iter().collect();
+        let table = BTreeMap::from([("base".to_owned(), "mastic/base:1".to_owned())]);
+        let context = Context::builder().layer(layer).lookup("image", table, "there is no such image").build();
+        let site = "{% extends 'own.j2' %}{% block install %}{{ super() }}RUN site\n{% endblock %}";
+        let rendered = templates.render("overrides/own.j2", site, &context).unwrap();
+        insta::assert_snapshot!(String::from_utf8_lossy(rendered.real.expose()), @r"
+        FROM mastic/base:1
+        RUN variable
+
+        RUN apt a b variable
+        RUN site
+        USER x
+        ");
+        let error = templates.render("x.j2", "a\nFROM {{ image('bse') }}", &context).unwrap_err();
+        insta::assert_snapshot!(error, @"x.j2:2:9: there is no such image in `image('bse')`");
+    }
 }

@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 use minijinja::Value;
 use minijinja::value::Serde;
 
+use super::safe_error::refuse;
 use crate::model::secret::Sensitive;
 
 /// Names that no variable may have.
@@ -122,6 +123,15 @@ impl ContextBuilder {
     #[must_use]
     pub fn data(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
         self.0.data.insert(name.into(), Value::from(Serde(value)));
+        self
+    }
+
+    /// A function of one text: `NAME("key")` gives what the table has for the key. `missing` says, in fixed words, what
+    /// it means that the table has nothing.
+    #[must_use]
+    pub fn lookup(mut self, name: impl Into<String>, table: BTreeMap<String, String>, missing: &'static str) -> Self {
+        let find = move |key: String| table.get(&key).cloned().ok_or_else(|| refuse(missing));
+        self.0.data.insert(name.into(), Value::from_function(find));
         self
     }
 
