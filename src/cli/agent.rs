@@ -10,6 +10,7 @@
 //! | systemd | what the loop shows | READY, STATUS, WATCHDOG |
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -30,6 +31,9 @@ use super::world::{Access, World};
 /// An answer that is ready is on its way within much less.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// A socket for which the disk has no room is tried again after this.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
+
 /// Options of `agent`.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -45,7 +49,14 @@ pub struct Options {
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let place = global.place();
     let world = World::open(&place, Access::Act, "agent").await?;
-    let socket = AgentSocket::bind(&place.state).await?;
+    let socket = match AgentSocket::bind(&place.state).await {
+        Ok(socket) => Some(socket),
+        Err(error) if error.is_of_disk() => {
+            tracing::error!("{error}: until the socket can be made, no command reaches this agent");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
     let clock = world.ports.clock.clone();
     let http = match options.listen {
         Some(address) => {
@@ -64,7 +75,12 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let mut running = world.start_agent()?;
     let stop = CancellationToken::new();
     let (door, mut requests) = mpsc::channel::<Request>(64);
-    let serving = tokio::spawn(socket.serve(running.published.clone(), door, stop.clone()));
+    let (published, ending, state) = (running.published.clone(), stop.clone(), place.state.clone());
+    let serving = tokio::spawn(async move {
+        if let Some(socket) = bound(socket, &state, &ending).await {
+            socket.serve(published, door, ending).await;
+        }
+    });
     if let Some(http) = http {
         tokio::spawn(http.serve(running.published.clone(), clock, stop.clone()));
     }
@@ -100,6 +116,23 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let ended = running.end().await;
     close(&stop, serving).await;
     ended.map(|()| Exit::Done)
+}
+
+/// The socket, as soon as the disk lets it be made; none if the end comes sooner.
+async fn bound(socket: Option<AgentSocket>, state: &Path, stop: &CancellationToken) -> Option<AgentSocket> {
+    if socket.is_some() {
+        return socket;
+    }
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return None,
+            () = tokio::time::sleep(BIND_AGAIN) => {}
+        }
+        if let Ok(socket) = AgentSocket::bind(state).await {
+            tracing::info!("commands reach this agent now");
+            return Some(socket);
+        }
+    }
 }
 
 /// Lets those who asked hear the last answer, and takes the socket away.

@@ -148,9 +148,11 @@ impl Reconciler {
             self.decline(outcome, replies);
             return;
         }
-        if self.mode.follow_source && !self.read_site_as(&reconcile.user, reconcile.plan_id.is_some(), false) {
+        if self.mode.follow_source
+            && let Err(code) = self.read_site_as(&reconcile.user, reconcile.plan_id.is_some(), false)
+        {
             let message = self.bad_site.as_ref().map_or_else(String::new, |bad| bad.message.clone());
-            self.decline(Outcome::not(OutcomeCode::InvalidSite, message), replies);
+            self.decline(Outcome::not(code, message), replies);
             return;
         }
         if reconcile.allow_prune {
@@ -361,7 +363,10 @@ impl Reconciler {
         // The source that is rolled back from must not be taken up again by the next look at the files.
         let source = current.source_digest.clone();
         let next = accept::next_generation(Some(&current), &self.memory, 0);
-        self.accept(HostDesired { generation: next, ..old }, user, &format!("rollback to {wanted}"));
+        if let Err(error) = self.accept(HostDesired { generation: next, ..old }, user, &format!("rollback to {wanted}"))
+        {
+            return Outcome::not(OutcomeCode::Failed, error);
+        }
         let since = self.now();
         self.memory.holds.retain(|hold| hold.kind != HoldKind::Pin);
         let reason = format!("{reason} {}", accept::pin_mark(&source)).trim().to_owned();
@@ -389,9 +394,11 @@ impl Reconciler {
         if current != plan_id {
             return refused(format!("the plan that waits is {current}, not {plan_id}; look at it again"));
         }
+        if let Err(error) = self.accept(pending.desired.as_ref().clone(), user, "approved edit") {
+            return Outcome::not(OutcomeCode::Failed, error);
+        }
         self.pending = None;
-        self.memory.holds.retain(|hold| hold.kind != HoldKind::Pin);
-        self.accept(pending.desired.as_ref().clone(), user, "approved edit");
+        self.end_pins();
         Outcome::done(format!("generation {} is in force", pending.desired.generation))
     }
 
@@ -425,12 +432,6 @@ impl Reconciler {
                 _ => None,
             }));
         }
-        self.tell(
-            Severity::Warning,
-            "Destroying",
-            "",
-            &format!("by {user}, volumes: {}", if volumes { "too" } else { "stay" }),
-        );
         let generation = accept::next_generation(Some(&desired), &self.memory, 0);
         let empty = HostDesired {
             generation,
@@ -440,9 +441,19 @@ impl Reconciler {
             volumes: std::collections::BTreeMap::default(),
             ..desired.as_ref().clone()
         };
+        // An end that is not written down would be undone by a restart, half way through.
+        if let Err(error) = self.accept(empty, user, "destroy") {
+            self.decline(Outcome::not(OutcomeCode::Failed, error), replies);
+            return;
+        }
         self.mode.follow_source = false;
         self.pending = None;
-        self.accept(empty, user, "destroy");
+        self.tell(
+            Severity::Warning,
+            "Destroying",
+            "",
+            &format!("by {user}, volumes: {}", if volumes { "too" } else { "stay" }),
+        );
         self.memory.prune_allowed = Some(generation);
         self.memory.holds.clear();
         self.save_memory();

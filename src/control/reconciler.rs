@@ -85,6 +85,7 @@ pub struct Reconciler {
     pub(super) pending: Option<PendingEdit>,
     pub(super) proven: BTreeMap<ServiceName, Arc<InstanceDesired>>,
     pub(super) bad_site: Option<BadSiteFile>,
+    pub(super) read_again: Option<Instant>,
     pub(super) source_paths: BTreeSet<std::path::PathBuf>,
     pub(super) plans: BTreeMap<Subject, SubjectPlan>,
     pub(super) order: Vec<Subject>,
@@ -156,6 +157,7 @@ impl Reconciler {
             pending: None,
             proven: BTreeMap::new(),
             bad_site: None,
+            read_again: None,
             source_paths: BTreeSet::new(),
             plans: BTreeMap::new(),
             order: Vec::new(),
@@ -284,6 +286,9 @@ impl Reconciler {
         if let Some(saved) = self.memory_dirty {
             wake = wake.min(saved + SAVE_LATER);
         }
+        if let Some(due) = self.read_again {
+            wake = wake.min(due);
+        }
         for due in self.probe_due.values() {
             wake = wake.min(*due);
         }
@@ -401,6 +406,8 @@ impl Reconciler {
         // A full disk must not stop healing; the status tells of it.
         if let Err(error) = self.ports.store.append_event(&event) {
             self.store_error = Some(error.to_string());
+            // The next save that succeeds ends the complaint.
+            self.memory_dirty.get_or_insert_with(Instant::now);
         }
         if self.events.len() >= RECENT_EVENTS {
             self.events.pop_front();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -19,24 +20,31 @@ use crate::report::redact::Redactor;
 use crate::report::status::BadSiteFile;
 
 use super::accept::{self, Acceptance};
+use super::command::OutcomeCode;
 use super::outcome::Look;
 use super::reconciler::{PendingEdit, Reconciler};
+
+/// What failed for the disk's sake is tried again after this: no edit will tell that there is room again.
+const READ_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who accepts what nobody asked for.
 pub(super) const AGENT: &str = "agent";
 
 impl Reconciler {
-    /// Reads the site. What cannot be read leaves in force what was accepted. Whether it was read.
-    pub(super) fn read_site(&mut self, asked: bool) -> bool {
-        self.read_site_as(AGENT, false, asked)
+    /// Reads the site. What cannot be read leaves in force what was accepted; [`Self::bad_site`] knows why.
+    pub(super) fn read_site(&mut self, asked: bool) {
+        let _known = self.read_site_as(AGENT, false, asked);
     }
 
-    pub(super) fn read_site_as(&mut self, user: &str, approved: bool, asked: bool) -> bool {
+    /// The same on behalf of somebody, who is to hear whether it was taken.
+    pub(super) fn read_site_as(&mut self, user: &str, approved: bool, asked: bool) -> Result<(), OutcomeCode> {
+        self.read_again = None;
         let key = match self.ports.store.site_key() {
             Ok(key) => key,
             Err(error) => {
                 self.bad_site(1, format!("the key of the site cannot be read: {error}"));
-                return false;
+                self.read_again = Some(Instant::now() + READ_AGAIN);
+                return Err(OutcomeCode::Failed);
             }
         };
         match self.ports.source.load(&key) {
@@ -45,19 +53,30 @@ impl Reconciler {
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }
+                if let Err(error) = self.consider(&loaded.desired, user, approved) {
+                    self.bad_site(1, error);
+                    self.read_again = Some(Instant::now() + READ_AGAIN);
+                    return Err(OutcomeCode::Failed);
+                }
                 if self.bad_site.take().is_some() || asked {
                     self.tell(Severity::Normal, "SiteRead", "", "the site can be read");
                 }
                 let now = self.now();
                 self.ports.metrics.site_accepted(now);
-                self.consider(&loaded.desired, user, approved);
-                true
+                Ok(())
             }
             Err(bad) => {
                 self.set_paths(bad.paths);
                 self.bad_site(bad.errors, bad.message);
-                false
+                Err(OutcomeCode::InvalidSite)
             }
+        }
+    }
+
+    /// Reads the site once more where only the disk was in the way.
+    pub(super) fn read_site_again(&mut self) {
+        if self.mode.follow_source && self.read_again.is_some_and(|due| due <= Instant::now()) {
+            self.read_site(false);
         }
     }
 
@@ -85,17 +104,17 @@ impl Reconciler {
         self.bad_site = Some(BadSiteFile { since: self.now(), errors, message });
     }
 
-    fn consider(&mut self, read: &HostDesired, user: &str, approved: bool) {
+    fn consider(&mut self, read: &HostDesired, user: &str, approved: bool) -> Result<(), String> {
         let now = self.now();
         let live = live_generation(&self.observer.observed, read);
         match accept::consider(self.desired.as_deref(), read, &self.memory, live, approved, now) {
             Acceptance::Unchanged => self.pending = None,
             Acceptance::Pinned => {}
             Acceptance::Accept(desired) => {
+                self.accept(*desired, user, "edit")?;
                 self.pending = None;
                 // A new source ends the pin of a rollback.
-                self.memory.holds.retain(|hold| hold.kind != crate::model::hold::HoldKind::Pin);
-                self.accept(*desired, user, "edit");
+                self.end_pins();
             }
             Acceptance::AwaitApproval(desired) => {
                 let (plan_id, changes) = self.preview(&desired);
@@ -106,6 +125,15 @@ impl Reconciler {
                     self.pending = Some(PendingEdit { desired: Arc::new(*desired), plan_id, changes, since: now });
                 }
             }
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_pins(&mut self) {
+        let before = self.memory.holds.len();
+        self.memory.holds.retain(|hold| hold.kind != crate::model::hold::HoldKind::Pin);
+        if self.memory.holds.len() != before {
+            self.save_memory();
         }
     }
 
@@ -141,8 +169,9 @@ impl Reconciler {
         (plan_id(desired, &plans), plans.iter().filter(|plan| plan.change.is_some()).count())
     }
 
-    /// Takes a state as the next generation: first on disk, then in force.
-    pub(super) fn accept(&mut self, desired: HostDesired, user: &str, cause: &str) {
+    /// Takes a state as the next generation: first on disk, then in force. What is not on disk would be forgotten by a
+    /// reboot, so where it cannot be kept the old state stays in force.
+    pub(super) fn accept(&mut self, desired: HostDesired, user: &str, cause: &str) -> Result<(), String> {
         let revision = Revision {
             generation: desired.generation,
             accepted_at: self.now(),
@@ -152,10 +181,9 @@ impl Reconciler {
         };
         let keep = accept::revisions_in_use(&self.memory);
         if let Err(error) = self.ports.store.save_accepted(&desired, &revision, &keep) {
-            // What is not on disk would be forgotten by a reboot: the old state stays in force until it can be kept.
             self.store_error = Some(error.to_string());
-            self.bad_site(1, format!("the new generation cannot be kept: {error}"));
-            return;
+            self.memory_dirty.get_or_insert_with(Instant::now);
+            return Err(format!("the new generation cannot be kept: {error}"));
         }
         accept::forget_old_failures(&mut self.memory, &desired);
         self.other_failures.clear();
@@ -169,6 +197,7 @@ impl Reconciler {
             "",
             &format!("generation {generation} ({cause}, by {user}): {services} services"),
         );
+        Ok(())
     }
 
     pub(super) fn put_in_force(&mut self, desired: Arc<HostDesired>) {

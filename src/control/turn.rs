@@ -42,6 +42,7 @@ impl Reconciler {
     /// Looks where something may have changed, plans what that touches, and starts what may start.
     pub(super) async fn turn(&mut self) {
         self.notice_clock_step();
+        self.read_site_again();
         let began = Instant::now();
         self.look().await;
         self.ports.metrics.phase_took(Phase::Observe, began.elapsed());

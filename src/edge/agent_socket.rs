@@ -58,6 +58,14 @@ pub enum SocketError {
     },
 }
 
+impl SocketError {
+    /// Whether only the disk is in the way: it is full or read-only, which may pass.
+    pub fn is_of_disk(&self) -> bool {
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::ReadOnlyFilesystem, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::Unusable { error, .. } if kinds.contains(&error.kind()))
+    }
+}
+
 /// A socket that is bound; it is removed when this is dropped.
 #[derive(Debug)]
 pub struct AgentSocket {

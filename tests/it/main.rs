@@ -9,6 +9,7 @@ mod architecture;
 mod cli;
 mod convergence;
 mod differential;
+mod disk_faults;
 mod docker_engine;
 mod documents;
 mod drift;

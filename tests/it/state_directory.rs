@@ -4,9 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mastic::edge::coordinator::LocalCoordinator;
 use mastic::edge::files::DiskFiles;
@@ -21,49 +20,9 @@ use mastic::port::files::{FileToWrite, Files, ObserveFiles};
 use mastic::port::store::Store;
 use mastic::report::event::{Event, Severity};
 
-use crate::support::command;
+use crate::support::Disk;
 
 const KEY: &str = "web/1:abc";
-
-/// A disk of its own.
-struct Disk {
-    directory: tempfile::TempDir,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let disk = Self { directory };
-        command("mount", &["-t", "tmpfs", "-o", "size=1m,mode=0700", "mastic-test", disk.path().to_str().unwrap()]);
-        disk
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    fn remount(&self, option: &str) {
-        command("mount", &["-o", &format!("remount,{option}"), self.path().to_str().unwrap()]);
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) -> PathBuf {
-        let path = self.path().join("filling");
-        let mut file = fs::File::create(&path).unwrap();
-        while file.write_all(&[0; 4096]).is_ok() {}
-        path
-    }
-
-    fn state(&self) -> PathBuf {
-        self.path().join("state")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").args(["-l".as_ref(), self.path().as_os_str()]).output();
-    }
-}
 
 fn file(path: &str, content: &str) -> FileToWrite {
     FileToWrite { path: path.to_owned(), content: content.as_bytes().to_vec(), mode: 0o640, uid: 0, gid: 0 }
@@ -98,7 +57,7 @@ async fn observed(files: &DiskFiles) -> BTreeMap<String, ObservedFile> {
 #[tokio::test]
 async fn on_a_full_disk_nothing_is_lost_and_what_needs_no_space_goes_on() {
     let disk = Disk::new();
-    let state = disk.state();
+    let state = disk.path().join("state");
     let store = DiskStore::open(&state);
     let files = DiskFiles::open(&state).unwrap();
     let web = ServiceName::new("web").unwrap();
@@ -159,7 +118,7 @@ async fn on_a_full_disk_nothing_is_lost_and_what_needs_no_space_goes_on() {
 #[tokio::test]
 async fn a_read_only_state_directory_is_read_and_refuses_in_words() {
     let disk = Disk::new();
-    let state = disk.state();
+    let state = disk.path().join("state");
     let store = DiskStore::open(&state);
     let files = DiskFiles::open(&state).unwrap();
     let web = ServiceName::new("web").unwrap();
@@ -170,7 +129,7 @@ async fn a_read_only_state_directory_is_read_and_refuses_in_words() {
     files.write(KEY, &[file("live/0/name", "old")]).await.unwrap();
     let before = observed(&files).await;
 
-    disk.remount("ro");
+    disk.make_read_only();
     assert_eq!(store.load_memory().unwrap(), memory(1));
     assert_eq!(store.recover_memory().unwrap().lost, None);
     assert_eq!(store.site_key().unwrap(), key);
@@ -193,7 +152,7 @@ async fn a_read_only_state_directory_is_read_and_refuses_in_words() {
     assert!(busy.ends_with("/lock is locked by another process"), "{busy}");
     drop(lock);
 
-    disk.remount("rw");
+    disk.make_writable();
     store.save_memory(&memory(2)).unwrap();
     files.write(KEY, &[file("live/0/name", "new")]).await.unwrap();
     coordinator.release(&web).await.unwrap();
@@ -202,7 +161,7 @@ async fn a_read_only_state_directory_is_read_and_refuses_in_words() {
 #[tokio::test]
 async fn a_corrupt_memory_costs_only_itself() {
     let disk = Disk::new();
-    let state = disk.state();
+    let state = disk.path().join("state");
     let store = DiskStore::open(&state);
     store.save_memory(&memory(1)).unwrap();
     store.append_event(&event(1)).unwrap();
@@ -213,13 +172,13 @@ async fn a_corrupt_memory_costs_only_itself() {
 
     let error = store.load_memory().unwrap_err();
     assert!(error.reason.starts_with("is corrupt: ends too early at "), "{error}");
-    disk.remount("ro");
+    disk.make_read_only();
     let recovered = store.recover_memory().unwrap();
     assert_eq!(recovered.memory, HostMemory::default());
     let lost = recovered.lost.unwrap().reason;
     assert!(lost.ends_with("; and it cannot be put aside: Read-only file system"), "{lost}");
 
-    disk.remount("rw");
+    disk.make_writable();
     let lost = store.recover_memory().unwrap().lost.unwrap().reason;
     assert!(lost.ends_with(&format!("; it lies in {}.corrupt-1 now", path.display())), "{lost}");
     assert_eq!(fs::read(state.join("memory.json.corrupt-1")).unwrap(), content[..content.len() / 2]);

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
 
 mod daemon;
+mod disk;
 mod engine;
 mod inside;
 mod program;
@@ -13,6 +14,7 @@ mod sandbox;
 use std::process::{Command, Output};
 
 pub use daemon::Daemon;
+pub use disk::Disk;
 pub use engine::{call, causes, differences, inspect, life, look, made, made_with, recreate};
 pub use inside::Inside;
 pub use program::{Background, Run};
