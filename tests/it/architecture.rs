@@ -11,7 +11,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("observe", &["model"]),
     ("parse", &["model", "port::site_files"]),
-    ("render", &["model"]),
+    ("render", &["model", "parse::suggest"]),
     ("resolve", &["model", "parse", "render", "port::site_files"]),
     ("plan", &["model", "observe"]),
     ("admit", &["model", "observe", "plan"]),
@@ -48,7 +48,8 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
 ];
 
 /// The modules that a rule names alone, their files, and the rooms that they may import themselves.
-const ALONE: [(&str, &str, &[&str]); 5] = [
+const ALONE: [(&str, &str, &[&str]); 6] = [
+    ("parse::suggest", "src/parse/suggest.rs", &[]),
     ("report::event", "src/report/event.rs", &["model"]),
     ("port::site_files", "src/port/site_files.rs", &["model"]),
     ("control::command", "src/control/command.rs", &["model", "report"]),

@@ -18,6 +18,7 @@ mod every_key;
 mod guard;
 mod holds;
 mod house;
+mod ini_differential;
 mod passes;
 mod promises;
 mod quickstart;
