@@ -5,6 +5,8 @@ use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    // The roles that the program brings along: a new file among them has to be taken in.
+    println!("cargo:rerun-if-changed=roles");
     // A work tree has these elsewhere than in .git. A path that does not exist would mean a build each time.
     let branch = git(&["symbolic-ref", "--quiet", "HEAD"]).unwrap_or_default();
     for path in ["HEAD", "packed-refs", &branch] {

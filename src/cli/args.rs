@@ -44,6 +44,9 @@ pub struct Global {
     /// A variable, above all others
     #[arg(short = 'e', long = "var", global = true, value_name = "NAME=VALUE", value_parser = variable)]
     pub vars: Vec<(String, String)>,
+    /// A directory of roles, besides `roles/` in the site and those of the program; more than one can be given
+    #[arg(long = "roles", global = true, value_name = "DIR", env = "MASTIC_ROLES", value_delimiter = ':')]
+    pub roles: Vec<PathBuf>,
     /// Form of the output
     #[arg(short = 'o', long, global = true, value_enum, default_value_t)]
     pub output: Output,
@@ -238,6 +241,11 @@ impl Global {
             hostname: hostname(),
             extra_vars: self.vars.clone(),
             environment: std::env::vars().collect(),
+            role_directories: self
+                .roles
+                .iter()
+                .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+                .collect(),
             site_key: Vec::new(),
         })
     }

@@ -94,9 +94,8 @@ impl World {
         let (source, connection, names): (Arc<dyn SiteSource>, _, _) = match &place.request {
             Some(request) => {
                 let source = DiskSource::new(request.clone());
-                let compiled = source.compile(&key).ok();
-                is_valid = compiled.is_some();
-                let names = compiled.map(|(compiled, _)| (compiled.desired.site, compiled.desired.host));
+                let names = source.prepare(&key).ok();
+                is_valid = names.is_some();
                 let connection = source.connection();
                 (Arc::new(source), connection, names)
             }

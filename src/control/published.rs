@@ -39,7 +39,6 @@ impl Published {
 
     /// The loop knows more.
     pub fn publish(&self, status: SiteStatus) {
-        self.metrics.observe_status(&status);
         self.status.send_replace(Arc::new(status));
         self.progressed();
     }
@@ -59,8 +58,10 @@ impl Published {
         self.status.subscribe()
     }
 
-    /// The metrics.
+    /// The metrics, up to date with the status. Gauges are set when somebody asks for them: a command that ends after
+    /// one pass has nobody who would.
     pub fn metrics(&self) -> &Arc<Metrics> {
+        self.metrics.observe_status(&self.status());
         &self.metrics
     }
 

@@ -6,6 +6,7 @@ pub mod agent_socket;
 #[cfg(test)]
 mod agent_socket_tests;
 mod atomic;
+pub mod built_in;
 pub mod clock;
 pub mod coordinator;
 pub mod docker;

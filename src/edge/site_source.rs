@@ -1,10 +1,12 @@
 //! The site as it lies on the disk of this machine, compiled for one host.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::control::ports::{BadSite, Loaded, SiteSource};
+use crate::model::names::{HostName, SiteName};
 use crate::parse::site::Connection;
 use crate::port::site_files::SiteFiles as _;
 use crate::resolve::compile::{CompileRequest, Compiled, compile};
@@ -15,12 +17,29 @@ use super::site_files::DiskSiteFiles;
 pub struct DiskSource {
     request: CompileRequest,
     connection: Mutex<Option<(Connection, PathBuf)>>,
+    ready: Mutex<Option<Ready>>,
+}
+
+/// What was read to find the engine, for the loop that starts right after.
+struct Ready {
+    site_key: Vec<u8>,
+    stamps: Vec<(PathBuf, Stamp)>,
+    compiled: Compiled,
+    paths: BTreeSet<PathBuf>,
+}
+
+/// What tells that a file is still the same: device, inode, size, time of the last change in nanoseconds.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
 }
 
 impl DiskSource {
     /// What to read; the key of the site is given at each reading.
     pub fn new(request: CompileRequest) -> Self {
-        Self { request, connection: Mutex::new(None) }
+        Self { request, connection: Mutex::new(None), ready: Mutex::new(None) }
     }
 
     /// Reads it, with all that is known of it.
@@ -41,6 +60,23 @@ impl DiskSource {
         }
     }
 
+    /// Reads it for what has to be known before the loop starts. The loop's first reading takes this one over if no file
+    /// has changed since: a site is not compiled twice for one command.
+    pub fn prepare(&self, site_key: &[u8]) -> Result<(SiteName, HostName), BadSite> {
+        let (compiled, paths) = self.compile(site_key)?;
+        let names = (compiled.desired.site.clone(), compiled.desired.host.clone());
+        let stamps = paths.iter().map(|path| (path.clone(), stamp(path))).collect();
+        let ready = Ready { site_key: site_key.to_vec(), stamps, compiled, paths };
+        *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
+        Ok(names)
+    }
+
+    fn take_prepared(&self, site_key: &[u8]) -> Option<(Compiled, BTreeSet<PathBuf>)> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let same = ready.site_key == site_key && ready.stamps.iter().all(|(path, seen)| stamp(path) == *seen);
+        same.then_some((ready.compiled, ready.paths))
+    }
+
     /// How the site says that the engine is reached, with what its paths are relative to; none before it could be read.
     pub fn connection(&self) -> Option<(Connection, PathBuf)> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -49,7 +85,10 @@ impl DiskSource {
 
 impl SiteSource for DiskSource {
     fn load(&self, site_key: &[u8]) -> Result<Loaded, BadSite> {
-        let (compiled, paths) = self.compile(site_key)?;
+        let (compiled, paths) = match self.take_prepared(site_key) {
+            Some(prepared) => prepared,
+            None => self.compile(site_key)?,
+        };
         let warnings = compiled.warnings.lines();
         Ok(Loaded { desired: compiled.desired, paths, warnings })
     }

@@ -479,6 +479,12 @@ const WHOLE: [&str; 3] = ["logging", "healthcheck", "blkio_config"];
 pub fn over_defaults(defaults: &Node, service: &Node) -> Node {
     let mut merged = defaults.clone();
     merged.set_layer(Layer::Defaults);
+    lay_over(merged, service)
+}
+
+/// Lays one description of a container over another by the same rules; the layers of both stay.
+pub fn lay_over(lower: Node, service: &Node) -> Node {
+    let mut merged = lower;
     let chooses_network = |node: &Node| node.get("networks").is_some() || node.get("network_mode").is_some();
     if let Value::Mapping(mapping) = &mut merged.value {
         if chooses_network(service) {

@@ -11,6 +11,7 @@ pub mod mounts;
 pub mod node;
 pub mod ports;
 pub mod read;
+pub mod role;
 pub mod scalars;
 pub mod schema;
 pub mod service;

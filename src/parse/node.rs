@@ -9,6 +9,8 @@ use super::source::Place;
 pub enum Layer {
     /// `defaults.container`.
     Defaults,
+    /// A role.
+    Role,
     /// The site's own files.
     #[default]
     Site,

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -12,6 +13,7 @@ use super::diagnostic::Diagnostic;
 use super::leaves;
 use super::node::{Mapping, Node, Value};
 use super::read::{At, Reader};
+use super::role::RoleUse;
 use super::source::Place;
 
 /// A site.
@@ -31,6 +33,8 @@ pub struct Site {
     pub services: IndexMap<ServiceName, Written>,
     /// Jobs as written.
     pub jobs: IndexMap<JobName, Written>,
+    /// Roles as they are used here, in the order of the file, each after those that it includes.
+    pub roles: Vec<Arc<RoleUse>>,
     /// The other sections, as written: they may hold expressions.
     pub spec: Node,
     /// What may happen without a person.
@@ -46,6 +50,15 @@ pub struct Written {
     pub key_place: Place,
     /// What it says.
     pub node: Node,
+    /// The role that it belongs to.
+    pub role: Option<Arc<RoleUse>>,
+}
+
+impl Written {
+    /// Something that belongs to no role.
+    pub fn new(key_place: Place, node: Node) -> Self {
+        Self { key_place, node, role: None }
+    }
 }
 
 /// A host.
@@ -147,6 +160,7 @@ pub fn read_site(root: &Node, r: &mut Reader) -> Option<Site> {
         defaults: spec.get("defaults").and_then(|defaults| defaults.get("container")).cloned(),
         services,
         jobs,
+        roles: Vec::new(),
         sync: spec.get("sync").map_or_else(SyncPolicy::default, |sync| read_sync(sync, r)),
         address_networks,
         spec,
@@ -164,8 +178,7 @@ fn read_named<T: std::hash::Hash + Eq>(
     for (key, entry) in spec.get(section).into_iter().flat_map(Node::entries) {
         match name(key) {
             Ok(name) => {
-                let written = Written { key_place: entry.key_place, node: entry.value.clone() };
-                all.insert(name, written);
+                all.insert(name, Written::new(entry.key_place, entry.value.clone()));
             }
             Err(why) => r.error(Diagnostic::error("N001", entry.key_place, format!("`{key}`: {why}"))),
         }

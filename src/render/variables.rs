@@ -15,7 +15,8 @@ use super::safe_error::refuse;
 use crate::model::secret::Sensitive;
 
 /// Names that no variable may have.
-pub const RESERVED: [&str; 5] = ["groups", "host", "secrets", "site", "vars"];
+pub const RESERVED: [&str; 10] =
+    ["endpoints", "groups", "host", "members", "placement", "provides", "role", "secrets", "site", "vars"];
 
 /// A variable as it was written.
 #[derive(Clone, Debug, PartialEq)]

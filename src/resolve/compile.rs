@@ -1,11 +1,11 @@
 //! From paths to what a host should have: the entry point.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::model::desired::{HostDesired, RegistryLogin};
-use crate::model::names::{HostName, NetworkName, VolumeName};
+use crate::model::names::{HostName, NetworkName, RoleName, VolumeName};
 use crate::model::network::{NetworkSpec, VolumeSpec};
 use crate::model::secret::Sensitive;
 use crate::parse::container::over_defaults;
@@ -16,16 +16,14 @@ use crate::parse::shape::{self, Shape};
 use crate::parse::site::{Connection, Written};
 use crate::parse::source::{Place, Sources};
 use crate::port::site_files::SiteFiles;
-use crate::render::template::Templates;
-use crate::render::variables::Context;
 
 use super::check;
 use super::expand::{Expander, needs};
 use super::hosts::choose;
 use super::instance::over_service;
 use super::reader::SiteReader;
+use super::scope::Scope;
 use super::tree::{Tree, read};
-use super::variables::{context, layers};
 
 /// What to compile, and all that the outcome depends on besides the files.
 #[derive(Clone, Default)]
@@ -40,6 +38,8 @@ pub struct CompileRequest {
     pub extra_vars: Vec<(String, String)>,
     /// The process's environment: secrets and configs may come from it, and `PWD` makes relative paths absolute.
     pub environment: BTreeMap<String, String>,
+    /// Directories of roles besides the site's own, as given with `--roles`.
+    pub role_directories: Vec<PathBuf>,
     /// Key of the hashes.
     pub site_key: Vec<u8>,
 }
@@ -77,7 +77,7 @@ pub struct Compiled {
 
 /// Compiles the site for one host.
 pub fn compile(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Compiled, Diagnostics> {
-    let tree = read(&request.paths, &request.extra_vars, files)?;
+    let tree = read(request, files)?;
     match choose(&tree.site, request.host.as_deref(), &request.hostname) {
         Ok(host) => {
             let mut errors = tree.errors.clone();
@@ -94,7 +94,7 @@ pub fn compile(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Compil
 
 /// Compiles the site for all its hosts: what `validate` does.
 pub fn compile_all(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Vec<Compiled>, Diagnostics> {
-    let mut tree = read(&request.paths, &request.extra_vars, files)?;
+    let mut tree = read(request, files)?;
     let mut errors = tree.errors.clone();
     if let Err(error) = choose(&tree.site, None, "").map(drop)
         && tree.site.hosts.is_empty()
@@ -132,12 +132,12 @@ pub struct HostCompiler<'a> {
     pub reader: &'a SiteReader<'a>,
     /// How the engine is reached.
     pub connection: Connection,
-    /// The template engine.
-    pub templates: Templates,
-    /// What templates see.
-    pub context: Context,
-    /// Templates that others include.
-    pub included: Arc<Mutex<HashMap<String, String>>>,
+    /// What templates see, and which they may include: the site's own, or those of the role at hand.
+    pub scope: Scope,
+    /// The scopes that are not in use, by role; the site's own is nobody's.
+    pub scopes: BTreeMap<Option<RoleName>, Scope>,
+    /// The host.
+    pub host: HostName,
     /// Sections of the site with their expressions evaluated.
     pub sections: BTreeMap<&'static str, Node>,
     /// Secrets.
@@ -176,18 +176,15 @@ fn compile_host(
         ));
     }
     let secrets = read_secrets(tree, request, &reader, errors);
-    let in_templates = secrets.iter().map(|(name, secret)| (name.clone(), without_newline(secret))).collect();
-    let layers = layers(&tree.site, &tree.groups, host, &request.extra_vars);
-    let included: Arc<Mutex<HashMap<String, String>>> = Arc::default();
-    let loader = Arc::clone(&included);
+    let (scope, mut wrong) = Scope::new(tree, host, request, None, &secrets);
     let mut compiler = HostCompiler {
         tree,
         request,
         reader: &reader,
         connection: connection.clone(),
-        templates: Templates::new(move |name| loader.lock().ok()?.get(name).cloned()),
-        context: context(&tree.site, &tree.groups, host, &layers, in_templates, &tree.sources),
-        included,
+        scope,
+        scopes: BTreeMap::new(),
+        host: host.clone(),
         sections: BTreeMap::new(),
         secrets,
         networks: BTreeMap::new(),
@@ -199,6 +196,7 @@ fn compile_host(
     for (_, source) in tree.sources.iter() {
         reader.note(&source.path, source.text.as_bytes());
     }
+    compiler.errors.append(&mut wrong);
     compiler.expand_sections();
     let (services, jobs) = compiler.build(host);
     check::host(&services, &jobs, &mut compiler.errors);
@@ -239,7 +237,7 @@ fn compile_host(
 }
 
 /// One newline at the end is the editor's, not the password's.
-fn without_newline(secret: &Sensitive) -> Sensitive {
+pub(super) fn without_newline(secret: &Sensitive) -> Sensitive {
     let bytes = secret.expose();
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     Sensitive::new(bytes.strip_suffix(b"\r").unwrap_or(bytes))
@@ -301,7 +299,7 @@ impl HostCompiler<'_> {
             let Some(node) = self.tree.site.spec.get(section) else { continue };
             // Contents of configs are rendered like files, and secrets are not templates.
             let node = if needs(node) && !matches!(section, "configs" | "secrets") {
-                let mut expander = Expander::new(&self.templates, &self.context, &self.sources);
+                let mut expander = Expander::new(&self.scope.templates, &self.scope.context, &self.sources);
                 let outcome = expander.expand(node, &format!("spec.{section}"));
                 for (path, place) in &expander.secrets {
                     self.errors.push(exposed(path, *place, false));
@@ -328,10 +326,12 @@ impl HostCompiler<'_> {
             if !tree.services.get(name).is_some_and(|hosts| hosts.contains(host)) || self.is_broken(written) {
                 continue;
             }
+            self.enter(written.role.as_ref());
             let node = self.with_defaults(&written.node);
-            if let Some(node) =
+            if let Some(mut node) =
                 self.effective(&node, &format!("services.{name}"), written.key_place, &Shape::Object(&SERVICE))
             {
+                self.name_image(&mut node);
                 services.extend(self.instance(name, written, &node));
             }
         }
@@ -340,17 +340,21 @@ impl HostCompiler<'_> {
             if !tree.jobs.get(name).is_some_and(|hosts| hosts.contains(host)) || self.is_broken(written) {
                 continue;
             }
+            self.enter(written.role.as_ref());
             let like = written.node.get("like").and_then(Node::as_text).and_then(|like| tree.site.services.get(like));
             let node = match like {
                 Some(like) if self.is_broken(like) => continue,
                 Some(like) => over_service(&self.with_defaults(&like.node), &written.node),
                 None => job_defaults(self.with_defaults(&written.node), &written.node),
             };
-            if let Some(node) = self.effective(&node, &format!("jobs.{name}"), written.key_place, &Shape::Object(&JOB))
+            if let Some(mut node) =
+                self.effective(&node, &format!("jobs.{name}"), written.key_place, &Shape::Object(&JOB))
             {
+                self.name_image(&mut node);
                 jobs.extend(self.job(name, written, &node));
             }
         }
+        self.enter(None);
         (services, jobs)
     }
 
@@ -374,7 +378,7 @@ impl HostCompiler<'_> {
         if !needs(node) {
             return Some(node.clone());
         }
-        let mut expander = Expander::new(&self.templates, &self.context, &self.sources);
+        let mut expander = Expander::new(&self.scope.templates, &self.scope.context, &self.sources);
         let outcome = expander.expand(node, path);
         let exposes = node.get("expose_secrets").and_then(Node::as_text) == Some("true");
         for (at, place) in &expander.secrets {

@@ -67,7 +67,7 @@ impl Explanation {
 
 /// Explains `services.web.image`, `jobs.dump.timeout`, `vars.debug`, or any other path below `spec`.
 pub fn explain(request: &CompileRequest, files: &dyn SiteFiles, path: &str) -> Result<Explanation, Diagnostics> {
-    let tree = read(&request.paths, &request.extra_vars, files)?;
+    let tree = read(request, files)?;
     if tree.errors.iter().any(|error| error.severity == crate::parse::diagnostic::Severity::Error) {
         // The same errors, and those that only show later.
         compile(request, files)?;
@@ -95,6 +95,7 @@ pub fn explain(request: &CompileRequest, files: &dyn SiteFiles, path: &str) -> R
     let source = |from: Provenance| Source {
         layer: match from.layer {
             Layer::Defaults => "defaults.container".to_owned(),
+            Layer::Role => "role".to_owned(),
             Layer::Site => "site".to_owned(),
             Layer::Overlay(number) => format!("overlay {number}"),
         },
@@ -154,7 +155,7 @@ fn variable(
     path: &str,
     name: &str,
 ) -> Result<Explanation, Diagnostic> {
-    let layers = layers(&tree.site, &tree.groups, host, &request.extra_vars);
+    let layers = layers(&tree.site, &tree.groups, host, &request.extra_vars, None);
     let name = parts(name).next().unwrap_or(name);
     let mut found: Vec<(Source, Json)> = Vec::new();
     for layer in &layers {

@@ -260,10 +260,10 @@ impl HostCompiler<'_> {
     }
 
     fn render_source(&mut self, written: &str, place: Place, template: bool) -> Option<Rendered> {
-        let content = match self.reader.source(written) {
+        let path = self.source_path(written, place);
+        let content = match self.reader.source_at(&path) {
             Ok(content) => content,
             Err(why) => {
-                let path = self.reader.path(written);
                 self.errors.push(Diagnostic::error("F001", place, format!("cannot read `{}`: {why}", path.display())));
                 return None;
             }
@@ -277,10 +277,10 @@ impl HostCompiler<'_> {
             return None;
         };
         self.load_includes(text);
-        match self.templates.render(written, text, &self.context) {
+        match self.scope.templates.render(written, text, &self.scope.context) {
             Ok(rendered) => Some(rendered),
             Err(error) => {
-                let shown = self.reader.path(written).display().to_string();
+                let shown = path.display().to_string();
                 self.errors.push(file_error(&error, &shown, text, place, &mut self.sources));
                 None
             }
@@ -289,7 +289,7 @@ impl HostCompiler<'_> {
 
     fn render_inline(&mut self, content: &str, place: Place) -> Option<Rendered> {
         self.load_includes(content);
-        match self.templates.render("content", content, &self.context) {
+        match self.scope.templates.render("content", content, &self.scope.context) {
             Ok(rendered) => Some(rendered),
             Err(error) => {
                 self.errors.push(template_error(&error, place, content, &self.sources));
@@ -301,12 +301,14 @@ impl HostCompiler<'_> {
     /// Reads what a template includes, extends or imports, as the engine asks for it by name only.
     fn load_includes(&mut self, text: &str) {
         for name in included(text) {
-            if self.included.lock().is_ok_and(|known| known.contains_key(&name)) {
+            if self.scope.included.lock().is_ok_and(|known| known.contains_key(&name)) {
                 continue;
             }
-            let Ok(content) = self.reader.source(&name) else { continue };
+            let of_role = self.scope.role.as_ref().map(|used| used.role.directory.join("templates").join(&name));
+            let content = of_role.and_then(|path| self.reader.source_at(&path).ok());
+            let Some(content) = content.or_else(|| self.reader.source(&name).ok()) else { continue };
             let Ok(text) = String::from_utf8(content.to_vec()) else { continue };
-            if let Ok(mut known) = self.included.lock() {
+            if let Ok(mut known) = self.scope.included.lock() {
                 known.insert(name, text.clone());
             }
             self.load_includes(&text);

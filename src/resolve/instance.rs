@@ -58,7 +58,7 @@ impl HostCompiler<'_> {
         let reload = self.reload(&spec);
         let mut desired = InstanceDesired {
             service: name.clone(),
-            role: None,
+            role: written.role.as_ref().map(|used| used.name.clone()),
             container_name: container.name,
             image: container.image,
             pull_policy: spec.container.pull_policy,
@@ -104,7 +104,7 @@ impl HostCompiler<'_> {
         };
         let mut desired = JobDesired {
             job: name.clone(),
-            role: None,
+            role: written.role.as_ref().map(|used| used.name.clone()),
             container_name: container.name,
             image: container.image,
             pull_policy: spec.container.pull_policy,

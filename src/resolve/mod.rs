@@ -17,6 +17,8 @@ mod key_tests;
 pub mod load;
 pub mod networks;
 pub mod reader;
+pub mod roles;
+pub mod scope;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -42,6 +42,14 @@ impl<'a> SiteReader<'a> {
         Ok(content)
     }
 
+    /// The same by the path as the program sees it.
+    pub fn source_at(&self, path: &Path) -> Result<Arc<[u8]>, ReadError> {
+        let content = self.read(path)?;
+        let name = path.strip_prefix(&self.directory).unwrap_or(path);
+        self.note(&name.display().to_string(), &content);
+        Ok(content)
+    }
+
     /// Content of a file that holds a secret: it does not go into the digest of the sources.
     pub fn secret(&self, written: &str) -> Result<Arc<[u8]>, ReadError> {
         self.read(&self.path(written))

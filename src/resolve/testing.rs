@@ -38,7 +38,9 @@ impl SiteFiles for Memory {
     }
 
     fn list(&self, path: &Path) -> Result<Vec<PathBuf>, ReadError> {
-        Ok(self.0.keys().filter(|other| other.parent() == Some(path)).cloned().collect())
+        let below = self.0.keys().filter_map(|other| other.strip_prefix(path).ok()?.components().next());
+        let children: std::collections::BTreeSet<PathBuf> = below.map(|child| path.join(child)).collect();
+        Ok(children.into_iter().collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! A site as far as it is the same for all hosts: read, checked, with groups and placements worked out.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use indexmap::IndexMap;
 
@@ -16,8 +17,12 @@ use crate::parse::source::{Place, Sources};
 use crate::parse::suggest::did_you_mean;
 use crate::port::site_files::SiteFiles;
 
+use super::compile::CompileRequest;
 use super::hosts::Groups;
 use super::load::{Loaded, load};
+use super::roles;
+use super::roles::facts::{Facts, facts};
+use super::roles::find::Finder;
 use super::variables::check_names;
 
 /// A site, read.
@@ -39,18 +44,32 @@ pub struct Tree {
     pub files: Vec<PathBuf>,
     /// What is wrong so far.
     pub errors: Vec<Diagnostic>,
+    /// What roles know of each other; worked out when it is first asked for.
+    facts: OnceLock<Facts>,
+}
+
+impl Tree {
+    /// What roles know of each other.
+    pub fn facts(&self, request: &CompileRequest) -> &Facts {
+        self.facts.get_or_init(|| facts(self, request))
+    }
 }
 
 /// Reads a site. Only what leaves nothing to go on with is an `Err`; everything else is in `errors`.
-pub fn read(paths: &[PathBuf], extra_vars: &[(String, String)], files: &dyn SiteFiles) -> Result<Tree, Diagnostics> {
-    let Loaded { root, sources, directory, files, mut errors } = load(paths, files)?;
+pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Diagnostics> {
+    let Loaded { root, mut sources, directory, files: read, mut errors } = load(&request.paths, files)?;
     shape::check(&root, root.place, &crate::parse::shape::Shape::Object(&SITE), &mut errors);
     let mut reader = Reader::default();
     let site = read_site(&root, &mut reader);
     errors.append(&mut reader.errors);
-    let Some(site) = site else { return Err(Diagnostics::new(sources, errors)) };
+    let Some(mut site) = site else { return Err(Diagnostics::new(sources, errors)) };
+    if site.spec.get("roles").is_some() {
+        let directories = std::iter::once(directory.join("roles")).chain(request.role_directories.iter().cloned());
+        roles::add(&mut site, &mut Finder::new(files, directories.collect(), &mut sources), &mut errors);
+    }
+    let site = site;
     let groups = Groups::new(&site, &mut errors);
-    check_names(&site, extra_vars, &mut errors);
+    check_names(&site, &request.extra_vars, &mut errors);
     let services = site.services.iter().map(|(name, written)| {
         let what = format!("the service `{name}`");
         (name.clone(), groups.placement(&site, &written.node, written.key_place, &what, &mut errors))
@@ -67,7 +86,7 @@ pub fn read(paths: &[PathBuf], extra_vars: &[(String, String)], files: &dyn Site
     let jobs = jobs.collect();
     check_references(&site, &mut errors);
     check_cycles(&site, &mut errors);
-    Ok(Tree { site, groups, services, jobs, sources, directory, files, errors })
+    Ok(Tree { site, groups, services, jobs, sources, directory, files: read, errors, facts: OnceLock::new() })
 }
 
 /// Names in `depends_on`, with their places.

@@ -1,18 +1,17 @@
 //! Variables of a host with their layers, and what else templates see.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use crate::model::names::HostName;
-use crate::model::secret::Sensitive;
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::node::{Node, Scalar};
+use crate::parse::role::RoleUse;
 use crate::parse::site::Site;
 use crate::parse::source::{Place, Sources};
-use crate::render::variables::{Context, Layer, RESERVED, Variable};
+use crate::render::variables::{Context, ContextBuilder, Layer, RESERVED, Variable};
 
 use super::hosts::Groups;
+use super::roles::facts::describe;
 
 /// One layer of variables: what it is called, and what it holds.
 #[derive(Clone, Debug)]
@@ -23,15 +22,26 @@ pub struct VariableLayer {
     pub variables: Vec<(String, serde_json::Value, Option<Place>)>,
 }
 
-/// The layers of a host, lowest first: site, groups with parents first, host, command line.
-pub fn layers(site: &Site, groups: &Groups, host: &HostName, extra: &[(String, String)]) -> Vec<VariableLayer> {
-    let mut layers = vec![layer("site".to_owned(), site.vars.as_ref())];
+/// The layers of a host, lowest first: defaults of the role, site, groups with parents first, host, the role's entry in the
+/// site, command line.
+pub fn layers(
+    site: &Site,
+    groups: &Groups,
+    host: &HostName,
+    extra: &[(String, String)],
+    used: Option<&RoleUse>,
+) -> Vec<VariableLayer> {
+    let mut layers: Vec<VariableLayer> = used.map(defaults).into_iter().collect();
+    layers.push(layer("site".to_owned(), site.vars.as_ref()));
     for name in groups.of(host) {
         if let Some(group) = site.groups.get(name) {
             layers.push(layer(format!("group {name}"), group.vars.as_ref()));
         }
     }
     layers.push(layer(format!("host {host}"), site.hosts.get(host).and_then(|host| host.vars.as_ref())));
+    if let Some(used) = used {
+        layers.push(layer(format!("entry of the role {}", used.name), used.vars.as_ref()));
+    }
     let given = extra.iter().map(|(name, text)| {
         let scalar = Node::scalar(Scalar::plain(text), Place::default(), crate::parse::node::Layer::Site);
         (name.clone(), scalar.to_json(), None)
@@ -39,6 +49,13 @@ pub fn layers(site: &Site, groups: &Groups, host: &HostName, extra: &[(String, S
     layers.push(VariableLayer { name: "-e".to_owned(), variables: given.collect() });
     layers.retain(|layer| !layer.variables.is_empty());
     layers
+}
+
+fn defaults(used: &RoleUse) -> VariableLayer {
+    let variables = used.role.vars.iter().filter_map(|(name, declared)| {
+        Some((name.clone(), declared.default.as_ref()?.to_json(), Some(declared.place)))
+    });
+    VariableLayer { name: format!("role {}", used.role.name), variables: variables.collect() }
 }
 
 fn layer(name: String, vars: Option<&Node>) -> VariableLayer {
@@ -81,16 +98,15 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What templates of a host see.
-pub fn context(
+/// What templates of a host see, but for secrets and what roles know of each other.
+pub fn builder(
     site: &Site,
     groups: &Groups,
     host: &HostName,
     layers: &[VariableLayer],
-    secrets: BTreeMap<String, Sensitive>,
     sources: &Sources,
-) -> Context {
-    let mut builder = Context::builder().secrets(secrets);
+) -> ContextBuilder {
+    let mut builder = Context::builder();
     for layer in layers {
         let variables = layer.variables.iter().map(|(name, value, place)| {
             let origin = place.map_or_else(|| layer.name.clone(), |place| sources.describe(place));
@@ -99,22 +115,14 @@ pub fn context(
         builder = builder.layer(variables.collect::<Layer>());
     }
     let describe = |name: &HostName| {
-        let entry = site.hosts.get(name);
-        let addresses = entry.map(|host| &host.addresses);
-        let addresses =
-            addresses.into_iter().flatten().map(|(network, address)| (network.clone(), json!(address.to_string())));
-        json!({
-            "name": name.as_str(),
-            "groups": groups.of(name).collect::<Vec<_>>(),
-            "address": serde_json::Value::Object(addresses.collect()),
-            "reached_at": entry.and_then(|host| host.address.clone()),
-        })
+        let groups: Vec<String> = groups.of(name).map(str::to_owned).collect();
+        describe(site, &groups, name)
     };
     let hosts = site.hosts.keys().map(|name| (name.as_str().to_owned(), describe(name)));
+    let endpoints = site.spec.get("endpoints").map_or_else(|| json!({}), Node::to_json);
     builder
         .data("host", &describe(host))
         .data("hosts", &serde_json::Value::Object(hosts.collect()))
         .data("groups", &groups.to_json(site))
-        .data("site", &json!({"name": site.name.as_str()}))
-        .build()
+        .data("site", &json!({"name": site.name.as_str(), "endpoints": endpoints}))
 }

@@ -2,6 +2,7 @@
 
 pub mod container;
 pub mod ours;
+pub mod role;
 pub mod site;
 
 /// The service keys of the Compose Specification's JSON schema, one a line. A newer schema is taken in by replacing the

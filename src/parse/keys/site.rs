@@ -42,9 +42,17 @@ pub const SPEC: Table = Table {
         key("jobs", Map(&Object(&JOB)), "Containers that run to completion."),
         key("sync", Object(&SYNC), "What may happen without a person."),
         key("images", Object(&IMAGES), "Registries."),
-        refused("roles", "roles are not available in this version; declare their services under `services`"),
-        refused("overrides", "layered overrides are not available in this version"),
-        refused("endpoints", "endpoints are not available in this version; use `vars`"),
+        key(
+            "roles",
+            List(&Object(&super::role::ENTRY)),
+            "Products: services, jobs and files that are declared elsewhere.",
+        ),
+        key("overrides", TEXT, "Directory of configuration that is laid over that of roles; `config` by default."),
+        key(
+            "endpoints",
+            Map(&Object(&ENDPOINT)),
+            "Addresses under which services are reached: `internal`, `external`.",
+        ),
     ]],
 };
 
@@ -108,7 +116,8 @@ const DEFAULTS_TABLE: Table = Table {
     ]],
 };
 
-const NETWORK: Table = Table {
+/// A network.
+pub const NETWORK: Table = Table {
     what: "a network",
     keys: &[&[
         key("cidr", CIDR, "Makes it a network of addresses, in which hosts have theirs; nothing of the engine."),
@@ -147,7 +156,8 @@ const POOL: Table = Table {
     ]],
 };
 
-const VOLUME: Table = Table {
+/// A volume.
+pub const VOLUME: Table = Table {
     what: "a volume",
     keys: &[&[
         key("name", NAME, "What the engine calls it; its key by default."),
@@ -185,6 +195,19 @@ const CONFIG: Table = Table {
     ]],
 };
 
+const ENDPOINT: Table = Table {
+    what: "an endpoint",
+    keys: &[&[
+        key("vip", ADDRESS, "The address that moves with the load balancer."),
+        key(
+            "network",
+            NAME,
+            "The network of addresses on which it lies; services listen on their hosts' address there.",
+        ),
+        key("fqdn", TEXT, "The name under which it is known, used in URLs instead of the address."),
+    ]],
+};
+
 const SYNC: Table = Table {
     what: "sync",
     keys: &[&[
@@ -216,9 +239,13 @@ const IMAGES: Table = Table {
     what: "images",
     keys: &[&[
         key("auth", Map(&Object(&LOGIN)), "Login by registry, as `reg.example:5000`; `docker.io` is Docker Hub."),
-        refused("registry", "it is for roles, which are not available in this version; write images out in full"),
-        refused("namespace", "it is for roles, which are not available in this version; write images out in full"),
-        refused("tag", "it is for roles, which are not available in this version; write images out in full"),
+        key(
+            "registry",
+            TEXT,
+            "Where the images of roles lie, as `reg.example:5000`; without it those of the engine are meant.",
+        ),
+        key("namespace", TEXT, "First part of the names of roles' images; `mastic` by default."),
+        key("tag", TEXT, "Tag of roles' images; `latest` by default."),
         refused("mirrors", "mirrors are set up in the engine's daemon.json"),
         refused("ca", "a registry's authority goes into /etc/docker/certs.d/REGISTRY/ca.crt of the engine"),
         refused("lock", "locks are not available in this version; pin images by digest"),

@@ -27,6 +27,7 @@ impl Inside {
             hostname: "here".to_owned(),
             extra_vars: Vec::new(),
             environment: BTreeMap::new(),
+            role_directories: Vec::new(),
             site_key: Vec::new(),
         };
         let place = Place { state: sandbox.state(), request: Some(request) };

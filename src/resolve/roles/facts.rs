@@ -1,0 +1,195 @@
+//! What roles know of each other: where services run, and what is provided at which address.
+//!
+//! Worked out once for the whole site. What is provided is evaluated with the variables of the role that provides it, on
+//! each host that does; expressions there see everything but what other roles provide, so that nothing goes in circles.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::model::names::HostName;
+use crate::parse::diagnostic::Diagnostic;
+use crate::parse::node::Node;
+use crate::parse::role::RoleUse;
+use crate::parse::site::Site;
+use crate::render::template::Templates;
+
+use crate::resolve::compile::CompileRequest;
+use crate::resolve::expand::Expander;
+use crate::resolve::tree::Tree;
+use crate::resolve::variables::{builder, layers};
+
+/// What templates see as `placement`, `endpoints` and `provides`.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// By service: the hosts on which it runs.
+    pub placement: Json,
+    /// By name: what is provided.
+    pub endpoints: Json,
+    /// What is provided, in the order of the roles.
+    pub provides: Json,
+    /// What is wrong with it.
+    pub errors: Vec<Diagnostic>,
+}
+
+/// The address at which others reach services of a host: on the network of `endpoints.internal`, else on the only network
+/// of addresses, else the host's own.
+pub fn service_address(site: &Site, host: &HostName) -> String {
+    let Some(entry) = site.hosts.get(host) else { return host.as_str().to_owned() };
+    let internal = site.spec.get("endpoints").and_then(|endpoints| endpoints.get("internal"));
+    let network = internal.and_then(|internal| internal.get("network")).and_then(Node::as_text);
+    let network = network.or_else(|| match site.address_networks.len() {
+        1 => site.address_networks.keys().next().map(String::as_str),
+        _ => None,
+    });
+    let address = network.and_then(|network| entry.addresses.get(network)).map(ToString::to_string);
+    address.or_else(|| entry.address.clone()).unwrap_or_else(|| match site.hosts.len() {
+        1 => "127.0.0.1".to_owned(),
+        _ => host.as_str().to_owned(),
+    })
+}
+
+/// A host as others see it. `ordinal` counts from 1 in the order of the file.
+pub fn describe(site: &Site, groups: &[String], name: &HostName) -> Json {
+    let entry = site.hosts.get(name);
+    let addresses = entry.map(|host| &host.addresses);
+    let addresses =
+        addresses.into_iter().flatten().map(|(network, address)| (network.clone(), json!(address.to_string())));
+    json!({
+        "name": name.as_str(),
+        "groups": groups,
+        "address": Json::Object(addresses.collect()),
+        "reached_at": entry.and_then(|host| host.address.clone()),
+        "ip": service_address(site, name),
+        "ordinal": site.hosts.get_index_of(name).map_or(0, |index| index + 1),
+    })
+}
+
+/// The hosts on which any service of a role runs, in the order of the file.
+pub fn members(tree: &Tree, used: &RoleUse) -> Vec<HostName> {
+    let services: Vec<_> = tree
+        .site
+        .services
+        .iter()
+        .filter(|(_, written)| written.role.as_ref().is_some_and(|role| role.name == used.name))
+        .filter_map(|(name, _)| tree.services.get(name))
+        .collect();
+    tree.site.hosts.keys().filter(|host| services.iter().any(|hosts| hosts.contains(host))).cloned().collect()
+}
+
+/// Works it out.
+pub fn facts(tree: &Tree, request: &CompileRequest) -> Facts {
+    let described: BTreeMap<&HostName, Json> = tree
+        .site
+        .hosts
+        .keys()
+        .map(|name| {
+            let groups: Vec<String> = tree.groups.of(name).map(str::to_owned).collect();
+            (name, describe(&tree.site, &groups, name))
+        })
+        .collect();
+    let list = |hosts: &[HostName]| hosts.iter().filter_map(|host| described.get(host).cloned()).collect::<Vec<_>>();
+    let placement: Map<String, Json> =
+        tree.services.iter().map(|(name, hosts)| (name.as_str().to_owned(), list(hosts).into())).collect();
+    let mut facts = Facts { placement: placement.into(), ..Facts::default() };
+    let mut endpoints = Map::new();
+    let mut provides = Vec::new();
+    for used in &tree.site.roles {
+        for (name, written) in &used.role.provides {
+            let own = written.node.get("service").and_then(Node::as_text);
+            let Some(own) = own.map(str::to_owned).or_else(|| used.role.services.keys().next().cloned()) else {
+                continue;
+            };
+            let service = used.name_of(&own);
+            let hosts = tree.services.get(service.as_str()).cloned().unwrap_or_default();
+            let Some(provided) = provided(tree, request, used, &written.node, &hosts, &mut facts.errors) else {
+                continue;
+            };
+            let provided = endpoint(tree, used, name, &service, &hosts, provided);
+            // Used under another name, its endpoints bear that name as well.
+            let key = if used.name.as_str() == used.role.name.as_str() {
+                name.clone()
+            } else {
+                format!("{}-{name}", used.name)
+            };
+            if endpoints.insert(key.clone(), provided.clone()).is_some() {
+                let error = Diagnostic::error("R003", written.key_place, format!("`{key}` is provided by two roles"));
+                facts.errors.push(error.also(used.place, "one of them"));
+            }
+            provides.push(provided);
+        }
+    }
+    facts.endpoints = endpoints.into();
+    facts.provides = provides.into();
+    facts
+}
+
+/// What is provided, evaluated on each of its hosts.
+fn provided(
+    tree: &Tree,
+    request: &CompileRequest,
+    used: &RoleUse,
+    node: &Node,
+    hosts: &[HostName],
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Vec<Json>> {
+    let templates = Templates::new(|_| None);
+    let mut all = Vec::new();
+    for host in hosts {
+        let layers = layers(&tree.site, &tree.groups, host, &request.extra_vars, Some(used));
+        let context = builder(&tree.site, &tree.groups, host, &layers, &tree.sources).build();
+        let mut expander = Expander::new(&templates, &context, &tree.sources);
+        let outcome = expander.expand(node, "provides");
+        if !expander.errors.is_empty() {
+            errors.append(&mut expander.errors);
+            return None;
+        }
+        all.push(outcome.to_json());
+    }
+    Some(all)
+}
+
+fn endpoint(tree: &Tree, used: &RoleUse, name: &str, service: &str, hosts: &[HostName], each: Vec<Json>) -> Json {
+    let port_of = |one: &Json| match one.get("port") {
+        Some(Json::String(text)) => text.parse::<u16>().map_or(Json::Null, Json::from),
+        Some(port) => port.clone(),
+        None => Json::Null,
+    };
+    let backends: Vec<Json> = hosts
+        .iter()
+        .zip(&each)
+        .map(|(host, one)| {
+            json!({"name": host.as_str(), "address": service_address(&tree.site, host), "port": port_of(one)})
+        })
+        .collect();
+    let first = each.first().cloned().unwrap_or_else(|| json!({}));
+    let internal = tree.site.spec.get("endpoints").and_then(|endpoints| endpoints.get("internal"));
+    let of_internal = |key: &str| internal.and_then(|internal| internal.get(key)).and_then(Node::as_text);
+    let frontend = first.get("frontend").filter(|frontend| frontend.is_object());
+    let vip = of_internal("vip").filter(|_| frontend.is_some());
+    let own_port = port_of(&first);
+    let port = match frontend.and_then(|frontend| frontend.get("port")) {
+        Some(Json::String(text)) if vip.is_some() => text.parse::<u16>().map_or(Json::Null, Json::from),
+        Some(port) if vip.is_some() => port.clone(),
+        _ => own_port,
+    };
+    let address = vip.map(str::to_owned).or_else(|| hosts.first().map(|host| service_address(&tree.site, host)));
+    let host = match vip {
+        Some(vip) => of_internal("fqdn").unwrap_or(vip).to_owned(),
+        None => address.clone().unwrap_or_default(),
+    };
+    let scheme = first.get("scheme").and_then(Json::as_str).unwrap_or("http");
+    let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    json!({
+        "name": name,
+        "role": used.name.as_str(),
+        "service": service,
+        "host": host,
+        "address": address,
+        "port": port,
+        "url": format!("{scheme}://{shown}:{}", port.as_u64().unwrap_or_default()),
+        "frontend": frontend,
+        "metrics": first.get("metrics"),
+        "backends": backends,
+    })
+}

@@ -1,0 +1,311 @@
+//! Roles as an author and an operator meet them.
+
+use crate::model::desired::HostDesired;
+use crate::resolve::compile::compile;
+use crate::resolve::testing::{Memory, request};
+
+const CACHE: &str = r#"
+apiVersion: mastic/v1
+kind: Role
+metadata: {name: cache, version: 1.2.0}
+spec:
+  vars:
+    cache_port: {type: port, default: 11211, help: Port that it listens on}
+    cache_size: {type: integer, default: 64, minimum: 1, maximum: 1024}
+  volumes: {cache: {}}
+  services:
+    cache:
+      image: cache
+      command: [cached, -l, "{{ host.ip }}", -p, "{{ cache_port }}", -m, "{{ cache_size }}"]
+      volumes: ["cache:/data"]
+      files: [{source: cache.conf.j2, target: /etc/cache.conf}]
+      depends_on: {install: {}}
+  jobs:
+    install: {like: cache, command: [install]}
+  provides:
+    cache: {service: cache, port: "{{ cache_port }}", scheme: cache, frontend: {mode: tcp}}
+"#;
+
+const WEB: &str = r#"
+apiVersion: mastic/v1
+kind: Role
+metadata: {name: web}
+spec:
+  includes: [cache]
+  services:
+    web:
+      image: web
+      environment:
+        CACHE: "{{ endpoints.cache.url }}"
+        SERVERS: "{{ endpoints.cache.backends | map(attribute='address') | join(',') }}"
+"#;
+
+const TEMPLATE: &str = "role={{ role.name }} {{ role.version }}\n{% for member in members %}member={{ member.name }} {{ member.ip }}\n{% endfor %}size={{ cache_size }}\n";
+
+fn compiled(site: &str, host: &str, roles: &[(&str, &str)]) -> Result<HostDesired, String> {
+    let mut files = vec![
+        ("site.yaml", site),
+        ("roles/cache/role.yaml", CACHE),
+        ("roles/cache/templates/cache.conf.j2", TEMPLATE),
+        ("roles/web/role.yaml", WEB),
+    ];
+    files.extend(roles);
+    let request = crate::resolve::compile::CompileRequest { host: Some(host.to_owned()), ..request(&["site.yaml"]) };
+    compile(&request, &Memory::new(&files)).map(|compiled| compiled.desired).map_err(|errors| errors.render(false))
+}
+
+fn site(spec: &str) -> String {
+    format!("apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: demo}}\nspec:\n{spec}")
+}
+
+const HOSTS: &str = "
+  hosts:
+    one: {address: 10.0.0.1, groups: [control]}
+    two: {address: 10.0.0.2, groups: [control]}
+    three: {address: 10.0.0.3}
+";
+
+/// The parts of a desired state that the tests look at.
+fn show(desired: &HostDesired) -> String {
+    let mut text = String::new();
+    for (name, service) in &desired.services {
+        let role = service.role.as_ref().map_or("-", |role| role.as_str());
+        text.push_str(&format!("service {name} (role {role}) image {}\n", service.image.familiar()));
+        for word in service.settings.command.iter().flatten() {
+            text.push_str(&format!("  {word}\n"));
+        }
+        for (key, value) in service.settings.environment.iter().flatten() {
+            text.push_str(&format!("  {key}={value}\n"));
+        }
+        for (target, mount) in service.settings.volumes.iter().flatten() {
+            if let crate::model::settings::Mount::Volume { source, .. } = mount {
+                text.push_str(&format!("  volume {} at {target}\n", source.as_deref().unwrap_or("")));
+            }
+        }
+        for dependency in service.depends_on.keys() {
+            text.push_str(&format!("  after {dependency}\n"));
+        }
+        for file in &service.files {
+            let content = String::from_utf8_lossy(file.content.expose()).into_owned();
+            text.push_str(&format!("  {}:\n", file.target));
+            for line in content.lines() {
+                text.push_str(&format!("    {line}\n"));
+            }
+        }
+    }
+    for (name, job) in &desired.jobs {
+        text.push_str(&format!("job {name} image {}\n", job.image.familiar()));
+    }
+    text
+}
+
+#[test]
+fn a_role_brings_its_services_and_those_of_what_it_includes() {
+    let site = site(&format!(
+        "{HOSTS}  images: {{registry: 'reg:5000', namespace: kolla, tag: '1'}}\n  roles: [{{role: web, hosts: [control]}}]\n"
+    ));
+    let desired = compiled(&site, "two", &[]).unwrap();
+    insta::assert_snapshot!(show(&desired), @r"
+    service cache (role cache) image reg:5000/kolla/cache:1
+      cached
+      -l
+      10.0.0.2
+      -p
+      11211
+      -m
+      64
+      volume cache at /data
+      after install
+      /etc/cache.conf:
+        role=cache 1.2.0
+        member=one 10.0.0.1
+        member=two 10.0.0.2
+        size=64
+    service web (role web) image reg:5000/kolla/web:1
+      CACHE=cache://10.0.0.1:11211
+      SERVERS=10.0.0.1,10.0.0.2
+    job install image reg:5000/kolla/cache:1
+    ");
+}
+
+#[test]
+fn a_site_changes_a_role_and_uses_it_twice() {
+    let site = site(&format!(
+        "{HOSTS}  vars: {{cache_size: 100}}
+  roles:
+    - {{role: cache, hosts: [control]}}
+    - role: cache
+      name: cache-big
+      hosts: [one]
+      vars: {{cache_size: 200, cache_port: 11212}}
+      services: {{cache: {{image: 'hot/fix:1', volumes: ['/srv:/srv'], environment: {{A: b}}}}}}
+"
+    ));
+    let desired = compiled(&site, "one", &[]).unwrap();
+    insta::assert_snapshot!(show(&desired), @r"
+    service cache (role cache) image mastic/cache:latest
+      cached
+      -l
+      10.0.0.1
+      -p
+      11211
+      -m
+      100
+      volume cache at /data
+      after install
+      /etc/cache.conf:
+        role=cache 1.2.0
+        member=one 10.0.0.1
+        member=two 10.0.0.2
+        size=100
+    service cache-big (role cache-big) image hot/fix:1
+      cached
+      -l
+      10.0.0.1
+      -p
+      11212
+      -m
+      200
+      A=b
+      volume cache-big at /data
+      after cache-big-install
+      /etc/cache.conf:
+        role=cache-big 1.2.0
+        member=one 10.0.0.1
+        size=200
+    job install image mastic/cache:latest
+    job cache-big-install image hot/fix:1
+    ");
+    assert!(compiled(&site, "three", &[]).unwrap().services.is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_a_role_is_told_where_it_stands() {
+    let wrong = |roles: &str| {
+        compiled(&site(&format!("{HOSTS}  roles:\n{roles}")), "one", &[
+        ("roles/loop/role.yaml", "apiVersion: mastic/v1\nkind: Role\nmetadata: {name: loop}\nspec: {includes: [loop]}\n"),
+        ("roles/odd/role.yaml", "apiVersion: mastic/v1\nkind: Role\nmetadata: {name: even}\nspec:\n  services: {a: {image: a, hosts: [one], comand: x}}\n  objects: {db: {provider: sql/database, items: []}}\n"),
+        ("roles/strict/role.yaml", "apiVersion: mastic/v1\nkind: Role\nmetadata: {name: strict}\nspec:\n  vars: {region: {type: string, required: true, help: Where it is}}\n  services: {strict: {image: a, command: ['{{ region }}']}}\n"),
+    ]).unwrap_err()
+    };
+    insta::assert_snapshot!(wrong("    - {role: cahce, hosts: [one]}\n"), @r"
+    error[R001]: no role is called `cahce`
+      --> site.yaml:11:14
+       |
+    11 |     - {role: cahce, hosts: [one]}
+       |              ^^^^^
+       |
+       = help: did you mean `cache`?
+       = help: roles are looked for in roles and in the program; `--roles DIR` adds a directory
+    ");
+    insta::assert_snapshot!(wrong("    - {role: cache, hosts: [one], vars: {cache_prot: 1, cache_port: 70000, cache_size: 5000}, services: {cach: {}}, without: [instal]}\n"), @r"
+    error[R001]: the role `cache` has no variable `cache_prot`
+      --> site.yaml:11:42
+       |
+    11 |     - {role: cache, hosts: [one], vars: {cache_prot: 1, cache_port: 70000, cache_size: 5000}, services: {cach: {}}, without: [instal]}
+       |                                          ^^^^^^^^^^
+       |
+       = help: did you mean `cache_port`?
+
+    error[V002]: the variable `cache_port` of the role `cache` is no port (it is 70000)
+      --> site.yaml:11:57
+       |
+    11 |     - {role: cache, hosts: [one], vars: {cache_prot: 1, cache_port: 70000, cache_size: 5000}, services: {cach: {}}, without: [instal]}
+       |                                                         ^^^^^^^^^^
+       |
+      ::: roles/cache/role.yaml:7:5
+       |
+     7 |     cache_port: {type: port, default: 11211, help: Port that it listens on}
+       |     ---------- declared here
+
+    error[V002]: the variable `cache_size` of the role `cache` is more than 1024 (it is 5000)
+      --> site.yaml:11:76
+       |
+    11 |     - {role: cache, hosts: [one], vars: {cache_prot: 1, cache_port: 70000, cache_size: 5000}, services: {cach: {}}, without: [instal]}
+       |                                                                            ^^^^^^^^^^
+       |
+      ::: roles/cache/role.yaml:8:5
+       |
+     8 |     cache_size: {type: integer, default: 64, minimum: 1, maximum: 1024}
+       |     ---------- declared here
+
+    error[R001]: the role `cache` has no `cach`
+      --> site.yaml:11:106
+       |
+    11 |     - {role: cache, hosts: [one], vars: {cache_prot: 1, cache_port: 70000, cache_size: 5000}, services: {cach: {}}, without: [instal]}
+       |                                                                                                          ^^^^
+       |
+       = help: did you mean `cache`?
+
+    error[R001]: the role `cache` has no `instal`
+      --> site.yaml:11:127
+       |
+    11 |     - {role: cache, hosts: [one], vars: {cache_prot: 1, cache_port: 70000, cache_size: 5000}, services: {cach: {}}, without: [instal]}
+       |                                                                                                                               ^^^^^^
+       |
+       = help: did you mean `install`?
+    ");
+    insta::assert_snapshot!(wrong("    - {role: loop, hosts: [one]}\n    - {role: odd, hosts: [one]}\n"), @r"
+    error[R002]: roles include each other: loop -> loop
+     --> roles/loop/role.yaml:4:19
+      |
+    4 | spec: {includes: [loop]}
+      |                   ^^^^
+
+    error[N001]: the role `even` lies in the folder `odd`
+     --> roles/odd/role.yaml:3:18
+      |
+    3 | metadata: {name: even}
+      |                  ^^^^
+      |
+      = help: a role is found by its folder: name both alike
+
+    error[K002]: `a` names hosts, and a role knows none
+     --> roles/odd/role.yaml:5:35
+      |
+    5 |   services: {a: {image: a, hosts: [one], comand: x}}
+      |                                   ^^^^^
+      |
+      = help: the site places it: `roles: [{role: NAME, hosts: [...], place: {SERVICE: [...]}}]`
+
+    error[K001]: a service has no key `comand`
+     --> roles/odd/role.yaml:5:42
+      |
+    5 |   services: {a: {image: a, hosts: [one], comand: x}}
+      |                                          ^^^^^^
+      |
+      = help: did you mean `command`?
+    ");
+    insta::assert_snapshot!(wrong("    - {role: strict, hosts: [one]}\n"), @r"
+    error[K003]: the role `strict` needs the variable `region`, and nobody sets it
+      --> site.yaml:11:14
+       |
+    11 |     - {role: strict, hosts: [one]}
+       |              ^^^^^^
+       |
+      ::: roles/strict/role.yaml:5:10
+       |
+     5 |   vars: {region: {type: string, required: true, help: Where it is}}
+       |          ------ declared here
+       |
+       = help: add `vars: {region: ...}`
+       = help: region: Where it is
+
+    error[T001]: `region` is undefined
+     --> roles/strict/role.yaml:6:47
+      |
+    6 |   services: {strict: {image: a, command: ['{{ region }}']}}
+      |                                               ^^^^^^
+    ");
+}
+
+#[test]
+fn behind_a_load_balancer_an_endpoint_has_its_address() {
+    let site = site(&format!(
+        "{HOSTS}  endpoints: {{internal: {{vip: 10.0.0.250, fqdn: api.example}}}}\n  roles: [{{role: web, hosts: [control]}}]\n"
+    ));
+    let desired = compiled(&site, "two", &[]).unwrap();
+    let environment = desired.services["web"].settings.environment.clone().unwrap();
+    assert_eq!(environment["CACHE"], "cache://api.example:11211");
+    assert_eq!(environment["SERVERS"], "10.0.0.1,10.0.0.2");
+}
