@@ -25,14 +25,20 @@ impl Reconciler {
         self.observer.deep(desired).await
     }
 
-    /// Waits are told by the clock: after a step of it all of them are reckoned anew.
+    /// Waits are told by the clock: after a step of it all of them are moved with it, and reckoned anew.
     pub(super) fn notice_clock_step(&mut self) {
         let (now, clock) = (Instant::now(), self.now());
         let (then, clock_then) = self.clock_seen;
         let passed = i64::try_from(now.duration_since(then).as_millis()).unwrap_or(i64::MAX);
         let shown = clock.0.saturating_sub(clock_then.0);
         if passed.abs_diff(shown) > CLOCK_STEP {
-            tracing::warn!(milliseconds = shown.saturating_sub(passed), "the clock was stepped");
+            let step = shown.saturating_sub(passed);
+            tracing::warn!(milliseconds = step, "the clock was stepped");
+            self.memory.clock_stepped(step);
+            self.memory_dirty.get_or_insert(now);
+            for (_, until, _) in self.other_failures.values_mut() {
+                *until = until.stepped(step);
+            }
             self.all_dirty = true;
         }
         self.clock_seen = (now, clock);

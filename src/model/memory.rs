@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::OnChange;
 use super::hold::Hold;
-use super::job::JobRecord;
+use super::job::{JobRecord, JobState};
 use super::names::{JobName, ServiceName};
 use super::time::{Span, Timestamp};
 
@@ -30,6 +30,29 @@ pub struct HostMemory {
     pub restart_requests: BTreeMap<ServiceName, String>,
     /// Services whose quarantine is to be tried once more.
     pub retries: BTreeSet<ServiceName>,
+}
+
+impl HostMemory {
+    /// The clock was stepped by so many milliseconds: what lasts for a while goes on for as long as before. What only tells
+    /// when something happened stays as it is.
+    pub fn clock_stepped(&mut self, milliseconds: i64) {
+        let step = |time: &mut Timestamp| *time = time.stepped(milliseconds);
+        for hold in &mut self.holds {
+            step(&mut hold.since);
+            hold.until.iter_mut().for_each(step);
+        }
+        for instance in self.instances.values_mut() {
+            instance.gate.iter_mut().for_each(|gate| step(&mut gate.seen_at));
+            instance.retry_at.iter_mut().chain(&mut instance.unhealthy_since).for_each(step);
+            step(&mut instance.restarts.last);
+        }
+        for job in self.jobs.values_mut() {
+            match &mut job.state {
+                JobState::Running { since: time } | JobState::Failed { at: time, .. } => step(time),
+                JobState::Done { .. } => {}
+            }
+        }
+    }
 }
 
 /// The memory of one instance.

@@ -17,6 +17,12 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(span.0).unwrap_or(i64::MAX)))
     }
 
+    /// This point as a clock calls it that was stepped by so many milliseconds.
+    #[must_use]
+    pub fn stepped(self, milliseconds: i64) -> Self {
+        Self(self.0.saturating_add(milliseconds))
+    }
+
     /// How long ago `earlier` was; zero where the clock stepped backwards.
     pub fn since(self, earlier: Self) -> Span {
         Span(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

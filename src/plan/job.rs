@@ -13,7 +13,7 @@ use crate::model::job::{DoneWhen, JobRecord, JobRun, JobState};
 use crate::model::labels;
 use crate::model::memory::HostMemory;
 use crate::model::names::{HostName, SiteName};
-use crate::model::time::Timestamp;
+use crate::model::time::{Span, Timestamp};
 use crate::observe::observed::{EngineState, HostObserved, ObservedContainer, Status};
 
 use super::backoff;
@@ -24,6 +24,9 @@ use super::remember::MemoryChange;
 use super::schedule::{self, Due};
 use super::slots::{Owner, Slots};
 use super::step::{ActionKind, Cause, Change, CreateStep, Disruption, FilesOf, Next, Step, Subject, SubjectPlan};
+
+/// A time that a schedule has dealt with may lie so far ahead of a clock that was set right.
+const AHEAD: Span = Span::seconds(3600);
 
 /// All that the plan of a job depends on.
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +216,9 @@ impl Planning<'_> {
     fn scheduled(&mut self, record: Option<&JobRecord>, container: Option<&Arc<ObservedContainer>>) -> Next {
         let job = self.input.desired;
         let Some(schedule) = &job.schedule else { return Next::Nothing };
-        let Some(handled) = record.and_then(|record| record.scheduled) else {
+        // A time far ahead was told by a clock that has been stepped back since; nothing would be due before it.
+        let known = record.and_then(|record| record.scheduled);
+        let Some(handled) = known.filter(|handled| handled.since(self.input.now) <= AHEAD) else {
             // Nothing is due before the job was known.
             let record = JobRecord {
                 input_hash: job.input_hash.clone(),

@@ -123,6 +123,10 @@ pub(super) struct CrashPoints {
     pub(super) count: usize,
     /// Where the agent dies.
     pub(super) at: Option<(usize, Moment)>,
+    /// The same of the store's calls that change something, without the log of events: it is only told.
+    pub(super) store_count: usize,
+    /// The same of the store's calls.
+    pub(super) store_at: Option<(usize, Moment)>,
     /// It dies: no further call of it does anything.
     pub(super) dead: bool,
     /// What was to be done of its last call is done.
@@ -135,6 +139,18 @@ impl CrashPoints {
         self.count += 1;
         match self.at {
             Some((number, moment)) if number == self.count => {
+                self.dead = true;
+                Some(moment)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same of the store's calls.
+    pub(super) fn count_of_store(&mut self) -> Option<Moment> {
+        self.store_count += 1;
+        match self.store_at {
+            Some((number, moment)) if number == self.store_count => {
                 self.dead = true;
                 Some(moment)
             }

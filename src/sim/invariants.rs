@@ -224,6 +224,7 @@ impl SimHost {
         state.watch.changes.clear();
         state.watch.questions = 0;
         state.crash.count = 0;
+        state.crash.store_count = 0;
     }
 
     /// How many calls changed nothing.

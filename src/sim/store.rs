@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::faults::Moment;
 use super::world::SimHost;
 use crate::model::desired::HostDesired;
 use crate::model::memory::HostMemory;
@@ -10,6 +11,10 @@ use crate::report::event::Event;
 
 /// Events kept.
 const EVENTS: usize = 1000;
+/// What is only told.
+const EVENTS_FILE: &str = "events.jsonl";
+/// Whoever is dead has no disk.
+const DEAD: &str = "the agent is dead";
 /// Revisions kept.
 const REVISIONS: usize = 10;
 
@@ -45,14 +50,23 @@ impl SimStore {
         Self { host }
     }
 
-    fn change(&self, what: &str, act: impl FnOnce(&mut StoreState)) -> Result<(), StoreError> {
+    /// `act` gets whether only the first of several files is to be written.
+    fn change(&self, what: &str, act: impl FnOnce(&mut StoreState, bool)) -> Result<(), StoreError> {
         let mut state = self.host.state();
-        let refusal = if state.crash.dead { Some("the agent is dead") } else { state.disk.refusal() };
+        let refused = |reason: &str| Err(StoreError { path: what.to_owned(), reason: reason.to_owned() });
+        let refusal = if state.crash.dead { Some(DEAD) } else { state.disk.refusal() };
         if let Some(reason) = refusal {
-            return Err(StoreError { path: what.to_owned(), reason: reason.to_owned() });
+            return refused(reason);
         }
-        act(&mut state.store);
-        Ok(())
+        let death = if what == EVENTS_FILE { None } else { state.crash.count_of_store() };
+        if death != Some(Moment::Before) {
+            act(&mut state.store, death == Some(Moment::During));
+        }
+        let Some(moment) = death else { return Ok(()) };
+        state.note(&format!("the agent dies {moment:?} {what}"));
+        drop(state);
+        self.host.is_over();
+        refused(DEAD)
     }
 }
 
@@ -62,7 +76,12 @@ impl Store for SimStore {
     }
 
     fn save_memory(&self, memory: &HostMemory) -> Result<(), StoreError> {
-        self.change("memory.json", |store| store.memory = memory.clone())
+        self.change("memory.json", |store, half| {
+            // One file is replaced as a whole or not at all.
+            if !half {
+                store.memory = memory.clone();
+            }
+        })
     }
 
     fn load_accepted(&self) -> Result<Option<HostDesired>, StoreError> {
@@ -75,8 +94,11 @@ impl Store for SimStore {
         revision: &Revision,
         keep: &BTreeSet<u64>,
     ) -> Result<(), StoreError> {
-        self.change("accepted.json", |store| {
-            store.accepted = Some(desired.clone());
+        self.change("accepted.json", |store, half| {
+            // The revision is written first.
+            if !half {
+                store.accepted = Some(desired.clone());
+            }
             store.revisions.retain(|(kept, _)| kept.generation != revision.generation);
             store.revisions.push((revision.clone(), desired.clone()));
             let mut excess = store.revisions.len().saturating_sub(REVISIONS);
@@ -99,7 +121,7 @@ impl Store for SimStore {
     }
 
     fn append_event(&self, event: &Event) -> Result<(), StoreError> {
-        self.change("events.jsonl", |store| {
+        self.change(EVENTS_FILE, |store, _| {
             if store.events.len() >= EVENTS {
                 store.events.pop_front();
             }

@@ -228,6 +228,18 @@ impl SimHost {
         state.crash.at = Some((number, moment));
     }
 
+    /// The same of a call of the store that changes something.
+    pub fn crash_at_store(&self, number: usize, moment: Moment) {
+        let mut state = self.state();
+        state.crash.store_count = 0;
+        state.crash.store_at = Some((number, moment));
+    }
+
+    /// How many calls have changed something in the store since changes were forgotten, without the log of events.
+    pub fn store_changes(&self) -> usize {
+        self.state().crash.store_count
+    }
+
     /// Returns once the agent has died. Then drop the agent, and call `revive` before a new one starts.
     pub async fn died(&self) {
         loop {
@@ -318,9 +330,14 @@ impl SimHost {
 
     /// The last call of an agent that dies: it never returns.
     async fn dies(&self) {
+        self.is_over();
+        std::future::pending::<()>().await;
+    }
+
+    /// What was to be done of the last call is done.
+    pub(super) fn is_over(&self) {
         self.state().crash.over = true;
         self.shared.died.notify_waiters();
-        std::future::pending::<()>().await;
     }
 
     /// Something changed: the daemon and those who wait look again.

@@ -1,5 +1,5 @@
-//! The agent is killed before, in the middle of and after each call that changes something, with the reply lost. The
-//! next one has to bring everything to the same end.
+//! The agent is killed before, in the middle of and after each call of engine, files and store that changes something, with
+//! the reply lost. The next one has to bring everything to the same end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +38,23 @@ const ALL: [Undertaking; 6] = [
     Undertaking::Rollback,
     Undertaking::Destroy,
 ];
+/// Where the agent dies.
+#[derive(Clone, Copy, Debug)]
+struct Death {
+    /// Whether the number counts the calls of the store, else those of engine and files.
+    at_store: bool,
+    number: usize,
+    moment: Moment,
+}
+
+/// The calls of an undertaking that change something.
+struct Calls {
+    /// Of engine and files.
+    made: Vec<String>,
+    /// Of the store.
+    of_store: usize,
+}
+
 /// Simulated time in which everything has to be right: longer than a deadline and a few waits.
 const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -52,7 +69,7 @@ struct Scene {
 }
 
 /// Runs one undertaking, with a death or without; the calls that it took.
-fn play(undertaking: Undertaking, death: Option<(usize, Moment)>) -> Result<Vec<String>, String> {
+fn play(undertaking: Undertaking, death: Option<Death>) -> Result<Calls, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let world = SimWorld::new(11);
@@ -94,7 +111,7 @@ impl Scene {
         Self { host, source: Source::new(before.clone()), undertaking, before, desired, instead }
     }
 
-    async fn play(mut self, death: Option<(usize, Moment)>) -> Result<Vec<String>, String> {
+    async fn play(mut self, death: Option<Death>) -> Result<Calls, String> {
         let mut agent = None;
         if self.undertaking != Undertaking::FirstApply {
             agent = Some(self.agent());
@@ -104,8 +121,10 @@ impl Scene {
         }
         self.host.forget_changes();
         let jobs_before = self.runs();
-        if let Some((number, moment)) = death {
-            self.host.crash_at(number, moment);
+        match death {
+            Some(Death { at_store: true, number, moment }) => self.host.crash_at_store(number, moment),
+            Some(Death { at_store: false, number, moment }) => self.host.crash_at(number, moment),
+            None => {}
         }
         if agent.is_none() {
             agent = Some(self.agent());
@@ -115,7 +134,7 @@ impl Scene {
             result = self.right(&self.desired, &self.instead) => result?,
             () = self.host.died() => {}
         }
-        let calls = self.host.changes();
+        let calls = Calls { made: self.host.changes(), of_store: self.host.store_changes() };
         if self.host.is_dead() {
             drop(agent.take());
             self.host.revive();
@@ -214,10 +233,13 @@ fn a_death_at_any_call_leads_to_the_same_end() {
     let mut points = Vec::new();
     for undertaking in ALL {
         let calls = play(undertaking, None).unwrap();
-        assert!(calls.len() > 1, "{undertaking:?}: {calls:?}");
-        for number in 1..=calls.len() {
-            for moment in [Moment::Before, Moment::During, Moment::After] {
-                points.push((undertaking, Some((number, moment))));
+        assert!(calls.made.len() > 1, "{undertaking:?}: {:?}", calls.made);
+        assert!(calls.of_store > 1, "{undertaking:?}: {}", calls.of_store);
+        for (at_store, count) in [(false, calls.made.len()), (true, calls.of_store)] {
+            for number in 1..=count {
+                for moment in [Moment::Before, Moment::During, Moment::After] {
+                    points.push((undertaking, Some(Death { at_store, number, moment })));
+                }
             }
         }
     }
@@ -238,7 +260,7 @@ fn the_calls_of_each_change() {
     let calls = alone.map(|undertaking| {
         let calls = play(undertaking, None).unwrap();
         // Hashes change with the sites of these tests.
-        let calls = calls.iter().map(|call| call.split("/1-").next().unwrap_or_default());
+        let calls = calls.made.iter().map(|call| call.split("/1-").next().unwrap_or_default());
         format!("{undertaking:?}\n  {}", calls.collect::<Vec<_>>().join("\n  "))
     });
     insta::assert_snapshot!(calls.join("\n"), @"

@@ -5,6 +5,7 @@
 
 mod agent;
 mod case;
+mod clock;
 mod crash;
 mod oracle;
 mod planted;

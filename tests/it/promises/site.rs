@@ -61,7 +61,7 @@ pub fn publish(world: &SimWorld, random: &mut StdRng) {
     world.publish("job:1", 1, image(Program::ends(Span(random.random_range(20..3000)), 0)));
 }
 
-fn image(program: Program) -> SimImage {
+pub fn image(program: Program) -> SimImage {
     let mut image = SimImage::of(program);
     image.files.insert("/etc/passwd".to_owned(), Bytes::from_static(b"root:x:0:0::/:/bin/sh\napp:x:1000:1001::/:\n"));
     image.files.insert("/etc/group".to_owned(), Bytes::from_static(b"root:x:0:\napp:x:1001:\n"));
