@@ -6,6 +6,7 @@ pub mod file;
 pub mod hold;
 pub mod image;
 pub mod job;
+pub mod kolla;
 pub mod labels;
 pub mod memory;
 pub mod names;

@@ -6,6 +6,7 @@
 pub mod container;
 pub mod diagnostic;
 pub mod keys;
+pub mod kolla;
 pub mod leaves;
 pub mod mounts;
 pub mod node;

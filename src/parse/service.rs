@@ -14,6 +14,7 @@ use crate::model::time::Span;
 use super::container::{ContainerSpec, read_container};
 use super::diagnostic::Diagnostic;
 use super::keys::container::CONTAINER;
+use super::kolla::{KollaSpec, read_kolla};
 use super::node::{Node, Value};
 use super::read::{At, Reader};
 use super::scalars;
@@ -26,6 +27,8 @@ pub struct ServiceSpec {
     pub container: ContainerSpec,
     /// Files.
     pub files: Vec<FileEntry>,
+    /// What the start program of one of Kolla's images does.
+    pub kolla: Option<KollaSpec>,
     /// `reload` as written for the service as a whole.
     pub reload: crate::model::file::Reload,
     /// Beyond running and healthy.
@@ -51,6 +54,8 @@ pub struct JobSpec {
     pub container: ContainerSpec,
     /// Files.
     pub files: Vec<FileEntry>,
+    /// What the start program of one of Kolla's images does.
+    pub kolla: Option<KollaSpec>,
     /// Where and how often.
     pub run: JobRun,
     /// What it waits for, with places.
@@ -133,8 +138,21 @@ pub struct FileEntry {
     pub exec: Option<Vec<String>>,
     /// Check of its own.
     pub validate: Option<Vec<String>>,
+    /// How it is laid over others of its kind, if that was said; else the first one found is taken as a whole.
+    pub format: Option<Format>,
+    /// Whether a missing source is no error: there is no file then.
+    pub optional: bool,
     /// Where the entry is.
     pub place: Place,
+}
+
+/// How files of one kind are laid over each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Key by key, as oslo.config reads them.
+    Ini,
+    /// Mappings key by key.
+    Yaml,
 }
 
 /// Where the content of a file comes from.
@@ -152,6 +170,7 @@ pub fn read_service(node: &Node, r: &mut Reader) -> ServiceSpec {
     ServiceSpec {
         container: read_container(node, r),
         files: read_files(node, r),
+        kolla: read_kolla(node, r),
         reload: node.get("reload").map_or_else(Default::default, |reload| crate::model::file::Reload {
             validate: r.command(reload, "validate"),
             exec: r.command(reload, "exec"),
@@ -182,6 +201,7 @@ pub fn read_job(node: &Node, r: &mut Reader) -> JobSpec {
     JobSpec {
         container: read_container(node, r),
         files: read_files(node, r),
+        kolla: read_kolla(node, r),
         run: match node.get("run").and_then(Node::as_text) {
             Some("each") => JobRun::Each,
             Some("once") => JobRun::Once,
@@ -411,27 +431,35 @@ fn read_files(node: &Node, r: &mut Reader) -> Vec<FileEntry> {
     items.iter().filter_map(|item| read_file(item, r)).collect()
 }
 
-fn read_file(item: &Node, r: &mut Reader) -> Option<FileEntry> {
+/// What a file consists of: `source` or `content`, and nothing else.
+pub(super) fn read_content(item: &Node, r: &mut Reader) -> Option<FileContent> {
     let as_is = |scalar: &super::node::Scalar| Ok(scalar.text.clone());
-    let content = match (r.at(item, "source", as_is), r.at(item, "content", as_is)) {
-        (Some(source), None) => FileContent::Source(source),
-        (None, Some(content)) => FileContent::Inline(content),
+    match (r.at(item, "source", as_is), r.at(item, "content", as_is)) {
+        (Some(source), None) => Some(FileContent::Source(source)),
+        (None, Some(content)) => Some(FileContent::Inline(content)),
         (Some(source), Some(content)) => {
             let error = Diagnostic::error("V002", content.place, "a file has either a `source` or a `content`");
             r.error(error.also(source.place, "and here is the other"));
-            return None;
+            None
         }
         (None, None) => {
             // An empty text is a content too.
             match item.as_mapping().and_then(|mapping| mapping.get("content")) {
-                Some(entry) if entry.value.is_null() => FileContent::Inline(At::new(String::new(), entry.key_place)),
+                Some(entry) if entry.value.is_null() => {
+                    Some(FileContent::Inline(At::new(String::new(), entry.key_place)))
+                }
                 _ => {
                     r.error(Diagnostic::error("K003", item.place, "a file needs a `source` or a `content`"));
-                    return None;
+                    None
                 }
             }
         }
-    };
+    }
+}
+
+fn read_file(item: &Node, r: &mut Reader) -> Option<FileEntry> {
+    let as_is = |scalar: &super::node::Scalar| Ok(scalar.text.clone());
+    let content = read_content(item, r)?;
     let owner = |key: &str, r: &mut Reader| {
         let text = r.text(item, key).unwrap_or_else(|| "0".to_owned());
         text.parse().map_or_else(|_| Owner::Name(text), Owner::Id)
@@ -466,6 +494,8 @@ fn read_file(item: &Node, r: &mut Reader) -> Option<FileEntry> {
         signal,
         exec,
         validate,
+        format: None,
+        optional: false,
         place: item.place,
     })
 }

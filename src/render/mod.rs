@@ -6,6 +6,7 @@
 
 pub mod environment;
 pub mod filters;
+pub mod kolla;
 pub mod layers;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

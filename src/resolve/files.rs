@@ -17,6 +17,7 @@ use crate::parse::node::Node;
 use crate::parse::service::{FileContent, FileEntry};
 use crate::parse::source::{Place, Sources};
 use crate::parse::suggest::did_you_mean;
+use crate::port::site_files::ReadError;
 use crate::render::safe_error::TemplateError;
 use crate::render::template::Rendered;
 
@@ -111,6 +112,9 @@ impl HostCompiler<'_> {
         };
         let (rendered, source) = match &entry.content {
             FileContent::Source(source) => {
+                if entry.optional && matches!(self.reader.source(&source.value), Err(ReadError::Missing)) {
+                    return None;
+                }
                 let template = entry.template.unwrap_or_else(|| has_template_ending(&source.value));
                 (self.render_source(&source.value, source.place, template)?, Some(source.value.clone()))
             }
@@ -340,7 +344,7 @@ fn has_template_ending(path: &str) -> bool {
 }
 
 /// The last part of a path without `.j2`.
-fn file_name(path: &str) -> Option<String> {
+pub(super) fn file_name(path: &str) -> Option<String> {
     let name = Path::new(path).file_name()?.to_string_lossy().into_owned();
     Some(name.strip_suffix(".j2").map_or(name.clone(), str::to_owned))
 }

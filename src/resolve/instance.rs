@@ -49,9 +49,12 @@ impl HostCompiler<'_> {
     /// Builds the instance of a service from its effective tree.
     pub fn instance(&mut self, name: &ServiceName, written: &Written, node: &Node) -> Option<Built<InstanceDesired>> {
         let mut reader = Reader::default();
-        let spec = read_service(node, &mut reader);
+        let mut spec = read_service(node, &mut reader);
         let complete = reader.errors.is_empty();
         self.errors.append(&mut reader.errors);
+        if let Some(kolla) = spec.kolla.take() {
+            self.kolla(&kolla, name.as_str(), node, &mut spec.container, &mut spec.files);
+        }
         let mut container =
             self.container(name.as_str(), written.key_place, node, &spec.container, &spec.files, false)?;
         container.settings.restart.get_or_insert(RestartPolicy::UnlessStopped);
@@ -90,8 +93,11 @@ impl HostCompiler<'_> {
     /// Builds a job from its effective tree.
     pub fn job(&mut self, name: &JobName, written: &Written, node: &Node) -> Option<Built<JobDesired>> {
         let mut reader = Reader::default();
-        let spec = read_job(node, &mut reader);
+        let mut spec = read_job(node, &mut reader);
         self.errors.append(&mut reader.errors);
+        if let Some(kolla) = spec.kolla.take() {
+            self.kolla(&kolla, name.as_str(), node, &mut spec.container, &mut spec.files);
+        }
         let mut container =
             self.container(name.as_str(), written.key_place, node, &spec.container, &spec.files, true)?;
         container.settings.restart = Some(RestartPolicy::No);

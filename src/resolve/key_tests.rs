@@ -60,6 +60,9 @@ const KEYS: &[&str] = &[
     "hostname: h",
     "init: true",
     "ipc: shareable",
+    "kolla: {command: app --x, config_files: [{source: one.env, dest: /etc/one.env, owner: \"app:adm\", perm: \"0640\", format: ini}]}",
+    "kolla: {command: [app], strategy: COPY_ONCE, config_files: [{source: \"/opt/*.pem\", dest: /etc/ssl/, preserve_properties: true, merge: true}], permissions: [{path: /var/log, owner: app, perm: \"0750\", recurse: true, exclude: [gz$]}], directories: [{path: /run/app, owner: app, perm: \"0755\"}]}",
+    "kolla: {command: app, config_files: [{content: \"{{ 1 + 1 }}\", dest: /etc/two, owner: app, perm: \"0600\"}, {source: gone, dest: /etc/gone, owner: app, perm: \"0600\", optional: true}], on_change: {exec: [kolla_set_configs], signal: HUP, validate: [check]}}",
     "label_file: one.env",
     "labels: {a: 1}",
     "logging: {driver: journald, options: {tag: x}}",
@@ -264,6 +267,22 @@ fn every_key_becomes_something() {
         init: true
     ipc: shareable
         ipc: "shareable"
+    kolla: {command: app --x, config_files: [{source: one.env, dest: /etc/one.env, owner: "app:adm", perm: "0640", format: ini}]}
+        command: ["kolla_start","app","--x"]
+        environment: {"KOLLA_CONFIG_STRATEGY":"COPY_ALWAYS","KOLLA_SERVICE_NAME":"a"}
+        volumes: {"/var/lib/kolla/config_files/config.json":{"type":"managed","path":"fixed/0"},"/var/lib/kolla/config_files/one.env":{"type":"managed","path":"fixed/1"}}
+        (files): [{"target":"/var/lib/kolla/config_files/config.json","source":null,"content":"ewogICJjb21tYW5kIjogImFwcCAtLXgiLAogICJjb25maWdfZmlsZXMiOiBbCiAgICB7CiAgICAgICJzb3VyY2UiOiAiL3Zhci9saWIva29sbGEvY29uZmlnX2ZpbGVzL29uZS5lbnYiLAogICAgICAiZGVzdCI6ICIvZXRjL29uZS5lbnYiLAogICAgICAib3duZXIiOiAiYXBwOmFkbSIsCiAgICAgICJwZXJtIjogIjA2NDAiCiAgICB9CiAgXQp9Cg==","shown":{"text":"{\n  \"command\": \"app --x\",\n  \"config_files\": [\n    {\n      \"source\": \"/var/lib/kolla/config_files/one.env\",\n      \"dest\": \"/etc/one.env\",\n      \"owner\": \"app:adm\",\n      \"perm\": \"0640\"\n    }\n  ]\n}\n"},"mode":420,"owner":0,"group":0,"on_change":"replace","path":"fixed/0"},{"target":"/var/lib/kolla/config_files/one.env","source":"one.env","content":"IyB4CkE9MQpleHBvcnQgQj0idHdvIHdvcmRzIiAjIGMK","shown":{"text":"# x\nA=1\nexport B=\"two words\" # c\n"},"mode":288,"owner":"app","group":"adm","on_change":"replace","path":"fixed/1"}]
+    kolla: {command: [app], strategy: COPY_ONCE, config_files: [{source: "/opt/*.pem", dest: /etc/ssl/, preserve_properties: true, merge: true}], permissions: [{path: /var/log, owner: app, perm: "0750", recurse: true, exclude: [gz$]}], directories: [{path: /run/app, owner: app, perm: "0755"}]}
+        command: ["kolla_start","app"]
+        environment: {"KOLLA_CONFIG_STRATEGY":"COPY_ONCE","KOLLA_SERVICE_NAME":"a"}
+        volumes: {"/var/lib/kolla/config_files/config.json":{"type":"managed","path":"fixed/0"}}
+        (files): [{"target":"/var/lib/kolla/config_files/config.json","source":null,"content":"ewogICJjb21tYW5kIjogImFwcCIsCiAgImNvbmZpZ19maWxlcyI6IFsKICAgIHsKICAgICAgInNvdXJjZSI6ICIvb3B0LyoucGVtIiwKICAgICAgImRlc3QiOiAiL2V0Yy9zc2wvIiwKICAgICAgInByZXNlcnZlX3Byb3BlcnRpZXMiOiB0cnVlLAogICAgICAibWVyZ2UiOiB0cnVlCiAgICB9CiAgXSwKICAicGVybWlzc2lvbnMiOiBbCiAgICB7CiAgICAgICJwYXRoIjogIi92YXIvbG9nIiwKICAgICAgIm93bmVyIjogImFwcCIsCiAgICAgICJwZXJtIjogIjA3NTAiLAogICAgICAicmVjdXJzZSI6IHRydWUsCiAgICAgICJleGNsdWRlIjogWwogICAgICAgICJneiQiCiAgICAgIF0KICAgIH0KICBdLAogICJkaXJlY3RvcmllcyI6IFsKICAgIHsKICAgICAgInBhdGgiOiAiL3J1bi9hcHAiLAogICAgICAib3duZXIiOiAiYXBwIiwKICAgICAgInBlcm0iOiAiMDc1NSIKICAgIH0KICBdCn0K","shown":{"text":"{\n  \"command\": \"app\",\n  \"config_files\": [\n    {\n      \"source\": \"/opt/*.pem\",\n      \"dest\": \"/etc/ssl/\",\n      \"preserve_properties\": true,\n      \"merge\": true\n    }\n  ],\n  \"permissions\": [\n    {\n      \"path\": \"/var/log\",\n      \"owner\": \"app\",\n      \"perm\": \"0750\",\n      \"recurse\": true,\n      \"exclude\": [\n        \"gz$\"\n      ]\n    }\n  ],\n  \"directories\": [\n    {\n      \"path\": \"/run/app\",\n      \"owner\": \"app\",\n      \"perm\": \"0755\"\n    }\n  ]\n}\n"},"mode":420,"owner":0,"group":0,"on_change":"replace","path":"fixed/0"}]
+    kolla: {command: app, config_files: [{content: "{{ 1 + 1 }}", dest: /etc/two, owner: app, perm: "0600"}, {source: gone, dest: /etc/gone, owner: app, perm: "0600", optional: true}], on_change: {exec: [kolla_set_configs], signal: HUP, validate: [check]}}
+        command: ["kolla_start","app"]
+        environment: {"KOLLA_CONFIG_STRATEGY":"COPY_ALWAYS","KOLLA_SERVICE_NAME":"a"}
+        volumes: {"/var/lib/kolla/config_files":{"type":"managed","path":"live/0"}}
+        (files): [{"target":"/var/lib/kolla/config_files/config.json","source":null,"content":"ewogICJjb21tYW5kIjogImFwcCIsCiAgImNvbmZpZ19maWxlcyI6IFsKICAgIHsKICAgICAgInNvdXJjZSI6ICIvdmFyL2xpYi9rb2xsYS9jb25maWdfZmlsZXMvdHdvIiwKICAgICAgImRlc3QiOiAiL2V0Yy90d28iLAogICAgICAib3duZXIiOiAiYXBwIiwKICAgICAgInBlcm0iOiAiMDYwMCIKICAgIH0sCiAgICB7CiAgICAgICJzb3VyY2UiOiAiL3Zhci9saWIva29sbGEvY29uZmlnX2ZpbGVzL2dvbmUiLAogICAgICAiZGVzdCI6ICIvZXRjL2dvbmUiLAogICAgICAib3duZXIiOiAiYXBwIiwKICAgICAgInBlcm0iOiAiMDYwMCIsCiAgICAgICJvcHRpb25hbCI6IHRydWUKICAgIH0KICBdCn0K","shown":{"text":"{\n  \"command\": \"app\",\n  \"config_files\": [\n    {\n      \"source\": \"/var/lib/kolla/config_files/two\",\n      \"dest\": \"/etc/two\",\n      \"owner\": \"app\",\n      \"perm\": \"0600\"\n    },\n    {\n      \"source\": \"/var/lib/kolla/config_files/gone\",\n      \"dest\": \"/etc/gone\",\n      \"owner\": \"app\",\n      \"perm\": \"0600\",\n      \"optional\": true\n    }\n  ]\n}\n"},"mode":420,"owner":0,"group":0,"on_change":"reload","path":"live/0/config.json"},{"target":"/var/lib/kolla/config_files/two","source":null,"content":"Mg==","shown":{"text":"2"},"mode":256,"owner":"app","group":"app","on_change":"reload","path":"live/0/two"}]
+        (reload): {"validate":["check"],"exec":["kolla_set_configs"],"signal":"SIGHUP"}
     label_file: one.env
         labels: {"A":"1","B":"two words"}
     labels: {a: 1}

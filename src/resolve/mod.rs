@@ -14,6 +14,9 @@ pub mod hosts;
 pub mod instance;
 #[cfg(test)]
 mod key_tests;
+pub mod kolla;
+#[cfg(test)]
+mod kolla_tests;
 pub mod load;
 pub mod networks;
 pub mod reader;

@@ -1,6 +1,7 @@
 //! The keys of services and jobs that Mastic adds to those of Compose.
 
 use super::container::{COMMAND, CONTAINER, IDENTITY, LIFECYCLE, NO_LIFECYCLE, REFUSED};
+use super::kolla::KOLLA;
 use crate::parse::leaves::{
     ABSOLUTE_PATH, BOOLEAN, CRON, DURATION, FILE_NAME, MODE, NAME, OWNER, PORT, POSITIVE, SIGNAL, STATUS, TEXT,
     TIMEZONE,
@@ -29,6 +30,11 @@ const NOT_DEFAULT: &[Key] = &[
 const COMMON: &[Key] = &[
     key("hosts", NAMES, "Hosts and groups on which it runs; may be left out where the site has one host."),
     key("files", List(&Object(&FILE)), "Files that Mastic writes and mounts."),
+    key(
+        "kolla",
+        Object(&KOLLA),
+        "What the start program of one of Kolla's images, or of ours, does before the command.",
+    ),
     key(
         "depends_on",
         Either(&[List(&NAME), Map(&Object(&DEPENDENCY))]),
