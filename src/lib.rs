@@ -22,3 +22,4 @@ pub mod render;
 pub mod report;
 pub mod resolve;
 pub mod sim;
+pub mod start;

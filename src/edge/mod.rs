@@ -21,6 +21,7 @@ pub mod process;
 pub mod serve;
 pub mod site_files;
 pub mod site_source;
+pub mod start;
 pub mod store;
 pub mod systemd;
 pub mod terminal;

@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 use crate::tree::{files, none, read, shown};
 
 /// What a room may import: rooms, or single modules of one. Effects begin below `port`.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("observe", &["model"]),
     ("parse", &["model", "port::site_files"]),
     ("render", &["model", "parse::suggest"]),
     ("resolve", &["model", "parse", "render", "port::site_files"]),
     ("plan", &["model", "observe"]),
+    ("start", &["model", "observe::accounts"]),
     ("admit", &["model", "observe", "plan"]),
     ("report", &["model", "observe", "plan"]),
     ("port", &["model", "observe", "report::event"]),
@@ -32,6 +33,7 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "admit",
             "report",
             "port",
+            "start",
             // What people ask of the loop, and what it shows: the socket and the pages carry these words, and no more.
             "control::command",
             "control::ports",
@@ -45,11 +47,14 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
             "sim", "edge",
         ],
     ),
+    // Programs beside `mastic`: they call one function of the library.
+    ("bin", &[]),
 ];
 
 /// The modules that a rule names alone, their files, and the rooms that they may import themselves.
-const ALONE: [(&str, &str, &[&str]); 6] = [
+const ALONE: [(&str, &str, &[&str]); 7] = [
     ("parse::suggest", "src/parse/suggest.rs", &[]),
+    ("observe::accounts", "src/observe/accounts.rs", &[]),
     ("report::event", "src/report/event.rs", &["model"]),
     ("port::site_files", "src/port/site_files.rs", &["model"]),
     ("control::command", "src/control/command.rs", &["model", "report"]),
@@ -58,13 +63,13 @@ const ALONE: [(&str, &str, &[&str]); 6] = [
 ];
 
 /// Rooms whose results depend on nothing but their arguments.
-const PURE: [&str; 8] = ["model", "observe", "parse", "render", "resolve", "plan", "admit", "report"];
+const PURE: [&str; 9] = ["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "start"];
 
 /// Where the world begins.
 const EFFECTS: [&str; 2] = ["edge", "cli"];
 
 /// Paths that reach for the world; named in `EFFECTS` only.
-const WORLD: [&str; 30] = [
+const WORLD: [&str; 31] = [
     "bollard",
     "notify",
     "axum",
@@ -74,6 +79,7 @@ const WORLD: [&str; 30] = [
     "rustls",
     "tower_service",
     "rustix",
+    "glob",
     "tempfile",
     "indicatif",
     "sd_notify",
