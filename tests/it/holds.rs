@@ -197,3 +197,41 @@ fn destroy_leaves_nothing_but_volumes_and_those_only_until_it_is_told() {
         assert!(try_docker(&["volume", "inspect", &sandbox.name("data")]).is_err());
     }
 }
+
+#[test]
+fn a_spec_that_failed_is_tried_again_when_asked_by_name() {
+    let sandbox = Sandbox::new();
+    let image = sandbox.image("retried", "");
+    std::fs::create_dir(sandbox.path().join("flags")).unwrap();
+    let flags = sandbox.path().join("flags").to_string_lossy().into_owned();
+    let write = |command: &str| {
+        sandbox.write(
+            "site.yaml",
+            &format!(
+                "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: @}}\nspec:\n  hosts: {{here: {{}}}}\n  services:\n    \
+                 @-a: {{image: '{image}', command: [sh, -c, '{command}'], stop_signal: SIGKILL, volumes: ['{flags}:/flags'], \
+                 rollout: {{deadline: 5s}}}}\n    @-b: {{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL}}\n"
+            ),
+        );
+    };
+    write("sleep 1000");
+    let agent = sandbox.agent(&[]);
+    sandbox.mastic(&["wait", "--timeout", "60s"]).ok();
+    let a = sandbox.name("a");
+    let command = || look(&a, "{{index .Config.Cmd 2}} {{.State.Status}}");
+    write("cat /flags/there && sleep 1001");
+    sandbox.wait_for("the rollback", 60, || {
+        !sandbox.instance(&a)["quarantined"].is_null() && command() == "sleep 1000 running"
+    });
+    let other = sandbox.mastic(&["retry", &sandbox.name("b")]);
+    assert!(other.code == 64 && other.stderr.contains("has not failed"), "{other}");
+    // What it missed is there now; the spec is the same, so only a word makes it be tried again.
+    std::fs::write(sandbox.path().join("flags/there"), "").unwrap();
+    nothing_happens(&sandbox, &agent);
+    assert_eq!(command(), "sleep 1000 running");
+    sandbox.mastic(&["retry", &a]).ok();
+    sandbox.wait_for("the spec that failed before", 60, || command() == "cat /flags/there && sleep 1001 running");
+    sandbox.mastic(&["wait", "--timeout", "60s"]).ok();
+    assert!(sandbox.instance(&a)["quarantined"].is_null());
+    agent.stop(20);
+}

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mastic::cli::world::{Access, Place, Running, World};
-use mastic::control::input::Input;
+use mastic::model::time::Timestamp;
+use mastic::port::clock::Clock as _;
 use mastic::report::status::SiteStatus;
 use mastic::resolve::compile::CompileRequest;
 use mastic::sim::clock::{BEGINNING, SimClock};
@@ -15,7 +16,6 @@ use super::Sandbox;
 pub struct Inside {
     running: Running,
     clock: SimClock,
-    now: i64,
 }
 
 impl Inside {
@@ -34,10 +34,10 @@ impl Inside {
         let mut world = World::open(&place, Access::Act, "test").await.unwrap();
         // The engine tells real times: the clock begins with them.
         let real = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
-        let (clock, now) = (SimClock::new(1), real - BEGINNING);
-        clock.set_skew(now);
+        let clock = SimClock::new(1);
+        clock.set_skew(real - BEGINNING);
         world.ports.clock = std::sync::Arc::new(clock.clone());
-        Self { running: world.start_agent().unwrap(), clock, now }
+        Self { running: world.start_agent().unwrap(), clock }
     }
 
     /// Waits until the status says so.
@@ -65,15 +65,9 @@ impl Inside {
         tokio::time::resume();
     }
 
-    /// The machine's clock shows another time from now on, though none has passed.
-    pub fn step_clock(&mut self, milliseconds: i64) {
-        self.now += milliseconds;
-        self.clock.set_skew(self.now);
-    }
-
-    /// Says that something happened.
-    pub async fn tell(&self, input: Input) {
-        self.running.inputs.send(input).await.unwrap();
+    /// What the machine's clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Ends it.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// `mastic` as it was built for this test, in an environment without surprises.
@@ -37,6 +37,19 @@ impl Run {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
             command: format!("{command:?}"),
+        }
+    }
+
+    /// Waits for the end of one that was started with pipes; its input is open until then.
+    #[track_caller]
+    pub fn ended(child: Child, input: ChildStdin) -> Self {
+        let output = child.wait_with_output().unwrap();
+        drop(input);
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            command: "a command at a terminal".to_owned(),
         }
     }
 
