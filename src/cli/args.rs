@@ -11,7 +11,7 @@ use crate::resolve::compile::CompileRequest;
 use super::world::Place;
 use super::{
     agent, apply, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate, output, plan,
-    render, schema, status, validate, wait, why,
+    render, roles, schema, status, validate, wait, why,
 };
 
 /// Version with the commit that it was built from.
@@ -98,6 +98,8 @@ pub enum Verb {
     Validate(validate::Options),
     /// Print the JSON Schema of a site, for editors
     Schema(schema::Options),
+    /// List the roles that there are, describe one, or check it
+    Roles(roles::Options),
     /// Tell where a value of the site comes from
     Explain(explain::Options),
     /// Show the files that are mounted into containers, as rendered

@@ -25,6 +25,7 @@ pub mod output;
 pub mod plan;
 pub mod progress;
 pub mod render;
+pub mod roles;
 pub mod schema;
 pub mod status;
 pub mod validate;
@@ -97,6 +98,7 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Validate(options) => validate::run(&global, &options),
         Verb::Schema(options) => schema::run(&global, &options),
         Verb::Explain(options) => explain::run(&global, &options),
+        Verb::Roles(options) => roles::run(&global, &options),
         Verb::Render(options) => render::run(&global, &options),
         Verb::Plan(options) => plan::run(&global, &options).await,
         Verb::Diff(options) => diff::run(&global, &options).await,

@@ -1,8 +1,8 @@
-//! `mastic schema`: what a site may say, for editors and other programs.
+//! `mastic schema`: what a site or a role may say, for editors and other programs.
 
 use clap::Args;
 
-use crate::parse::schema::site_schema;
+use crate::parse::schema::{role_schema, site_schema};
 
 use super::args::{Global, Output};
 use super::error::{CommandError, Exit};
@@ -11,13 +11,30 @@ use super::output;
 /// Options of `schema`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mastic schema > site.schema.json\n  # then, at the top of site.yaml: # yaml-language-server: $schema=site.schema.json"
+    after_help = "Examples:\n  mastic schema > site.schema.json\n  # then, at the top of site.yaml: # yaml-language-server: $schema=site.schema.json\n  mastic schema role > role.schema.json"
 )]
-pub struct Options {}
+pub struct Options {
+    /// Of what
+    #[arg(value_enum, default_value_t)]
+    pub kind: Kind,
+}
+
+/// Kinds of documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[allow(missing_docs, reason = "the words are the help")]
+pub enum Kind {
+    #[default]
+    Site,
+    Role,
+}
 
 /// Prints it, as JSON unless YAML is asked for.
-pub fn run(global: &Global, _: &Options) -> Result<Exit, CommandError> {
+pub fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let output = if global.output == Output::Yaml { Output::Yaml } else { Output::Json };
-    output::show(&Global { output, ..global.clone() }, &site_schema(), String::new)?;
+    let schema = match options.kind {
+        Kind::Site => site_schema(),
+        Kind::Role => role_schema(),
+    };
+    output::show(&Global { output, ..global.clone() }, &schema, String::new)?;
     Ok(Exit::Done)
 }

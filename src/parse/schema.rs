@@ -2,16 +2,26 @@
 
 use serde_json::{Map, Value, json};
 
+use super::keys::role::ROLE;
 use super::keys::site::SITE;
 use super::shape::{Class, Shape, Table};
 
 /// JSON Schema (draft 2020-12) of a site file.
 pub fn site_schema() -> Value {
-    let mut schema = table_schema(&SITE);
+    document_schema(&SITE, "Mastic site", "What a set of hosts with Docker engines should run.")
+}
+
+/// JSON Schema (draft 2020-12) of a role.
+pub fn role_schema() -> Value {
+    document_schema(&ROLE, "Mastic role", "A product: its services, jobs, files, variables and what others reach of it.")
+}
+
+fn document_schema(table: &Table, title: &str, description: &str) -> Value {
+    let mut schema = table_schema(table);
     if let Value::Object(root) = &mut schema {
         root.shift_insert(0, "$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
-        root.shift_insert(1, "title".to_owned(), json!("Mastic site"));
-        root.shift_insert(2, "description".to_owned(), json!("What a set of hosts with Docker engines should run."));
+        root.shift_insert(1, "title".to_owned(), json!(title));
+        root.shift_insert(2, "description".to_owned(), json!(description));
     }
     schema
 }

@@ -138,6 +138,8 @@ pub struct HostCompiler<'a> {
     pub scopes: BTreeMap<Option<RoleName>, Scope>,
     /// The host.
     pub host: HostName,
+    /// The service or job at hand.
+    pub subject: String,
     /// Sections of the site with their expressions evaluated.
     pub sections: BTreeMap<&'static str, Node>,
     /// Secrets.
@@ -185,6 +187,7 @@ fn compile_host(
         scope,
         scopes: BTreeMap::new(),
         host: host.clone(),
+        subject: String::new(),
         sections: BTreeMap::new(),
         secrets,
         networks: BTreeMap::new(),
@@ -327,6 +330,7 @@ impl HostCompiler<'_> {
                 continue;
             }
             self.enter(written.role.as_ref());
+            name.as_str().clone_into(&mut self.subject);
             let node = self.with_defaults(&written.node);
             if let Some(mut node) =
                 self.effective(&node, &format!("services.{name}"), written.key_place, &Shape::Object(&SERVICE))
@@ -341,6 +345,7 @@ impl HostCompiler<'_> {
                 continue;
             }
             self.enter(written.role.as_ref());
+            name.as_str().clone_into(&mut self.subject);
             let like = written.node.get("like").and_then(Node::as_text).and_then(|like| tree.site.services.get(like));
             let node = match like {
                 Some(like) if self.is_broken(like) => continue,

@@ -23,6 +23,7 @@ use crate::render::template::Rendered;
 
 use super::compile::HostCompiler;
 use super::expand::template_error;
+use super::roles::objects::{OF_PROVIDER, connection_template, find};
 
 /// The files of an instance and the mounts that show them.
 #[derive(Debug, Default)]
@@ -111,6 +112,9 @@ impl HostCompiler<'_> {
             normal_target(&entry.target.value)
         };
         let (rendered, source) = match &entry.content {
+            FileContent::Source(source) if source.value.starts_with(OF_PROVIDER) => {
+                (self.of_provider(&source.value, source.place)?, None)
+            }
             FileContent::Source(source) => {
                 if entry.optional && matches!(self.reader.source(&source.value), Err(ReadError::Missing)) {
                     return None;
@@ -131,6 +135,17 @@ impl HostCompiler<'_> {
             on_change,
             place: entry.target.place,
         })
+    }
+
+    /// What a role that keeps objects tells its programs of the way to its server, with its own variables.
+    fn of_provider(&mut self, source: &str, place: Place) -> Option<Rendered> {
+        let provider = source.strip_prefix(OF_PROVIDER)?;
+        let (serving, declared) = find(&self.tree.site.roles, provider)?;
+        let own = self.scope.role.clone();
+        self.enter(Some(&serving));
+        let rendered = self.render_inline(&connection_template(&declared), place);
+        self.enter(own.as_ref());
+        rendered
     }
 
     fn config(&mut self, grant: &Grant) -> Option<Draft> {

@@ -66,6 +66,7 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
     if site.spec.get("roles").is_some() {
         let directories = std::iter::once(directory.join("roles")).chain(request.role_directories.iter().cloned());
         roles::add(&mut site, &mut Finder::new(files, directories.collect(), &mut sources), &mut errors);
+        roles::objects::add(&mut site, &mut errors);
     }
     let site = site;
     let groups = Groups::new(&site, &mut errors);

@@ -102,3 +102,23 @@ pub fn known(files: &dyn SiteFiles, directories: &[PathBuf]) -> Vec<String> {
     names.dedup();
     names
 }
+
+/// Names of the secrets that a role and all that it includes need.
+pub fn needed_secrets(role: &str, directories: &[PathBuf], files: &dyn SiteFiles) -> Vec<String> {
+    let mut sources = Sources::default();
+    let mut finder = Finder::new(files, directories.to_vec(), &mut sources);
+    let mut errors = Vec::new();
+    let mut names = Vec::new();
+    let mut open = vec![role.to_owned()];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let wanted = At::new(name, crate::parse::source::Place::default());
+        let Some(role) = finder.find(&wanted, &mut errors) else { continue };
+        names.extend(role.secrets.keys().cloned());
+        open.extend(role.includes.iter().map(|included| included.value.clone()));
+    }
+    names
+}

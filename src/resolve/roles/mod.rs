@@ -3,9 +3,12 @@
 //! In: `spec.roles`, the folders of roles. Out: entries in the site's own tables, each with the [`RoleUse`] that it belongs
 //! to, so that everything after this treats a role's service like any other; and what roles know of each other ([`facts`]).
 
+pub mod alone;
 pub mod facts;
 pub mod find;
 mod insert;
+pub mod objects;
+pub mod reference;
 mod rename;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]

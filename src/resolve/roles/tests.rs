@@ -309,3 +309,93 @@ fn behind_a_load_balancer_an_endpoint_has_its_address() {
     assert_eq!(environment["CACHE"], "cache://api.example:11211");
     assert_eq!(environment["SERVERS"], "10.0.0.1,10.0.0.2");
 }
+
+const SERVER: &str = r#"
+apiVersion: mastic/v1
+kind: Role
+metadata: {name: sql}
+spec:
+  vars: {sql_port: {type: port, default: 3306}}
+  secrets: {sql_root: {}}
+  services:
+    sql: {image: sql}
+    clients: {image: clients, command: [sleep]}
+  providers:
+    user:
+      in: clients
+      command: [objects, user]
+      connection: {port: "{{ sql_port }}", password: "{{ secrets.sql_root }}"}
+      depends_on: [sql]
+"#;
+
+const APPLICATION: &str = r#"
+apiVersion: mastic/v1
+kind: Role
+metadata: {name: app}
+spec:
+  vars: {app_name: {type: string, default: app}}
+  secrets: {app_sql: {}}
+  services:
+    app: {image: app, depends_on: {app-user: {}}}
+  objects:
+    app-user:
+      provider: sql/user
+      items: [{name: "{{ app_name }}", password: "{{ secrets.app_sql }}", hosts: ["%"], grants: {"{{ app_name }}.*": [ALL]}}]
+"#;
+
+#[test]
+fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
+    let site = site(
+        "  hosts: {one: {}}\n  secrets: {sql_root: {file: root}, app_sql: {file: app}}\n  roles: [{role: sql}, {role: app, vars: {app_name: 'a\"b'}}]\n",
+    );
+    let roles = [
+        ("roles/sql/role.yaml", SERVER),
+        ("roles/app/role.yaml", APPLICATION),
+        ("root", "r00t\n"),
+        ("app", "s3<ret"),
+    ];
+    let desired = compiled(&site, "one", &roles).unwrap();
+    let job = &desired.jobs["app-user"];
+    assert_eq!(job.image.familiar(), "mastic/clients:latest");
+    assert_eq!(job.depends_on.keys().collect::<Vec<_>>(), ["sql"]);
+    let entrypoint = job.settings.entrypoint.clone().unwrap();
+    assert_eq!(entrypoint[4..], ["objects", "user", "apply"]);
+    let json = |index: usize| {
+        let text = String::from_utf8(job.files[index].content.expose().to_vec()).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    assert_eq!(
+        json(0),
+        serde_json::json!([{"name": "a\"b", "password": "s3<ret", "hosts": ["%"], "grants": {"a\"b.*": ["ALL"]}}])
+    );
+    assert_eq!(json(1), serde_json::json!({"port": 3306, "password": "r00t"}));
+    assert!(!format!("{:?}", job.files[0].shown).contains("s3"), "people see a placeholder");
+}
+
+#[test]
+fn objects_of_nobody_are_an_error() {
+    let site = site("  hosts: {one: {}}\n  secrets: {app_sql: {file: app}}\n  roles: [{role: app}]\n");
+    let errors = compiled(&site, "one", &[("roles/app/role.yaml", APPLICATION), ("app", "x")]).unwrap_err();
+    insta::assert_snapshot!(errors, @r"
+    error[R001]: `app-user` is neither a service nor a job
+     --> roles/app/role.yaml:9:36
+      |
+    9 |     app: {image: app, depends_on: {app-user: {}}}
+      |                                    ^^^^^^^^
+      |
+      = help: did you mean `app`?
+
+    error[R001]: `sql/user` is no provider of a role of this site
+      --> roles/app/role.yaml:12:17
+       |
+    12 |       provider: sql/user
+       |                 ^^^^^^^^
+       |
+      ::: site.yaml:7:18
+       |
+     7 |   roles: [{role: app}]
+       |                  --- wanted because of this role
+       |
+       = help: add the role that has it to `spec.roles`
+    ");
+}

@@ -1,0 +1,183 @@
+//! Objects that one role keeps for another (databases, users, entries of a catalogue) become jobs.
+//!
+//! A set of objects is a job like the service in which the provider's program lives: it runs when the objects, their secrets
+//! or the way to the server change, after what both roles say comes before. The program reads before it writes and
+//! changes only what differs, so that running it once more does no harm. It gets one JSON document on its standard input:
+//! `{"connection": ..., "items": [...]}`. Both parts are files of the job, readable in its container alone: nothing of
+//! them is in arguments, environment or labels.
+
+use std::sync::Arc;
+
+use crate::parse::diagnostic::Diagnostic;
+use crate::parse::node::{Entry, Layer, Mapping, Node, Scalar, ScalarKind, Value};
+use crate::parse::role::RoleUse;
+use crate::parse::site::{Site, Written};
+use crate::parse::source::Place;
+
+use crate::model::names::JobName;
+
+/// Where the parts of the document lie.
+const CONNECTION: &str = "/run/mastic/objects/connection.json";
+const ITEMS: &str = "/run/mastic/objects/items.json";
+
+/// Puts the document together and gives it to the program; a failed program fails the job.
+const SCRIPT: &str = "{ printf '{\"connection\":'; cat /run/mastic/objects/connection.json; printf ',\"items\":'; \
+                      cat /run/mastic/objects/items.json; printf '}'; } | \"$@\"";
+
+/// First part of the source of a file that another role renders.
+pub const OF_PROVIDER: &str = "provider:";
+
+/// Makes a job of every set of objects.
+pub fn add(site: &mut Site, errors: &mut Vec<Diagnostic>) {
+    for used in site.roles.clone() {
+        for (own, written) in &used.role.objects {
+            if used.without.contains(own) {
+                continue;
+            }
+            let Some(provider) = written.node.get("provider").and_then(Node::as_text) else { continue };
+            // One that is not there has been reported.
+            let Some((serving, declared)) = find(&site.roles, provider) else { continue };
+            let name = used.name_of(own);
+            let Ok(key) = JobName::new(name.as_str()) else {
+                errors.push(Diagnostic::error("N001", written.key_place, format!("`{name}` is no name of a job")));
+                continue;
+            };
+            let node = job(&used, written, &serving, &declared, provider);
+            if let Some(other) = site.jobs.get(&key) {
+                let error = Diagnostic::error("R003", written.key_place, format!("`{name}` is a job already"));
+                errors.push(error.also(other.key_place, "the job"));
+                continue;
+            }
+            site.jobs.insert(key, Written { key_place: written.key_place, node, role: Some(used.clone()) });
+        }
+    }
+}
+
+/// A provider, as ROLE/KIND, with the use of the role that has it.
+pub fn find(roles: &[Arc<RoleUse>], provider: &str) -> Option<(Arc<RoleUse>, Written)> {
+    let (role, kind) = provider.split_once('/')?;
+    let used = roles.iter().find(|used| used.name.as_str() == role)?;
+    Some((used.clone(), used.role.providers.get(kind)?.clone()))
+}
+
+fn job(used: &RoleUse, written: &Written, serving: &RoleUse, declared: &Written, provider: &str) -> Node {
+    let (place, layer) = (written.key_place, written.node.layer);
+    let make = Maker { place, layer };
+    let program = declared.node.get("command").map(Node::items).unwrap_or_default();
+    let words = ["/bin/sh", "-c", SCRIPT, "objects"].map(|word| make.text(word));
+    let verb = [make.text("apply")];
+    let entrypoint = words.into_iter().chain(program.iter().cloned()).chain(verb).collect();
+    let items = written.node.get("items").map_or_else(|| "[]".to_owned(), expression);
+    let content = make.mapping([
+        ("content", make.text(&format!("{{{{ {items} | tojson }}}}"))),
+        ("target", make.text(ITEMS)),
+        ("mode", make.text("0444")),
+    ]);
+    let connection = make.mapping([
+        ("source", make.text(&format!("{OF_PROVIDER}{provider}"))),
+        ("target", make.text(CONNECTION)),
+        ("mode", make.text("0444")),
+    ]);
+    let service = declared.node.get("in").and_then(Node::as_text).unwrap_or_default();
+    let mut pairs = vec![
+        ("like", make.text(&serving.name_of(service))),
+        ("entrypoint", make.list(entrypoint)),
+        ("command", make.list(Vec::new())),
+        ("kolla", make.null()),
+        ("files", make.list(vec![content, connection])),
+    ];
+    let before = |node: &Node, used: &RoleUse| -> Vec<Node> {
+        let names = node.get("depends_on").map(Node::items).unwrap_or_default();
+        names.iter().filter_map(|name| Some(Node::text(used.name_of(name.as_text()?), name.place, name.layer))).collect()
+    };
+    let after: Vec<Node> = before(&declared.node, serving).into_iter().chain(before(&written.node, used)).collect();
+    if !after.is_empty() {
+        pairs.push(("depends_on", make.list(after)));
+    }
+    make.mapping(pairs)
+}
+
+/// What a provider's programs are told about the way to the server, as a template.
+pub fn connection_template(declared: &Written) -> String {
+    let connection = declared.node.get("connection").map_or_else(|| "{}".to_owned(), expression);
+    format!("{{{{ {connection} | tojson }}}}")
+}
+
+/// A tree as one expression, so that values keep their types and any text survives in JSON.
+fn expression(node: &Node) -> String {
+    match &node.value {
+        Value::Mapping(mapping) => {
+            let pairs = mapping.iter().map(|(key, entry)| format!("{}: {}", quoted(key), expression(&entry.value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::Sequence(items) => format!("[{}]", items.iter().map(expression).collect::<Vec<_>>().join(", ")),
+        Value::Scalar(Scalar { text, kind }) => match kind {
+            ScalarKind::Null => "none".to_owned(),
+            ScalarKind::Boolean(truth) => truth.to_string(),
+            ScalarKind::Integer(number) => number.to_string(),
+            ScalarKind::Float(_) => text.clone(),
+            ScalarKind::Text => text_expression(text),
+        },
+    }
+}
+
+/// `a{{ b }}c` as `"a" ~ (b) ~ "c"`; a lone `{{ b }}` keeps its type.
+fn text_expression(text: &str) -> String {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        let Some((inside, behind)) = after.split_once("}}") else { break };
+        if !before.is_empty() {
+            parts.push(quoted(before));
+        }
+        parts.push(format!("({})", inside.trim_matches('-').trim()));
+        rest = behind;
+    }
+    if !rest.is_empty() || parts.is_empty() {
+        parts.push(quoted(rest));
+    }
+    parts.join(" ~ ")
+}
+
+fn quoted(text: &str) -> String {
+    // What JSON escapes, the template language reads the same way.
+    serde_json::Value::from(text).to_string()
+}
+
+struct Maker {
+    place: Place,
+    layer: Layer,
+}
+
+impl Maker {
+    fn text(&self, text: &str) -> Node {
+        Node::text(text, self.place, self.layer)
+    }
+
+    fn null(&self) -> Node {
+        Node::scalar(Scalar { text: String::new(), kind: ScalarKind::Null }, self.place, self.layer)
+    }
+
+    fn list(&self, items: Vec<Node>) -> Node {
+        Node { place: self.place, layer: self.layer, value: Value::Sequence(items), replaced: Vec::new() }
+    }
+
+    fn mapping<'a>(&self, pairs: impl IntoIterator<Item = (&'a str, Node)>) -> Node {
+        let pairs = pairs.into_iter().map(|(key, value)| (key.to_owned(), Entry { key_place: self.place, value }));
+        let mapping: Mapping = pairs.collect();
+        Node { place: self.place, layer: self.layer, value: Value::Mapping(mapping), replaced: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text_expression;
+
+    #[test]
+    fn a_text_with_expressions_becomes_one_expression() {
+        assert_eq!(text_expression("{{ secrets.a }}"), "(secrets.a)");
+        assert_eq!(text_expression("a\"{{ b }}/{{c}}d"), r#""a\"" ~ (b) ~ "/" ~ (c) ~ "d""#);
+        assert_eq!(text_expression("plain"), "\"plain\"");
+        assert_eq!(text_expression(""), "\"\"");
+    }
+}
