@@ -46,7 +46,8 @@ pub fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     }
     let mut sources = Sources::default();
     let mut errors = Vec::new();
-    let found = Finder::new(&files, directories, &mut sources).find(&At::new(name.clone(), Place::default()), &mut errors);
+    let found =
+        Finder::new(&files, directories, &mut sources).find(&At::new(name.clone(), Place::default()), &mut errors);
     let Some(role) = found else {
         let errors = crate::parse::diagnostic::Diagnostics::new(sources, errors);
         return Err(CommandError { message: String::new(), ..CommandError::invalid_site(errors) });
@@ -103,10 +104,10 @@ fn list(global: &Global, directories: &[PathBuf], files: &DiskSiteFiles) -> Resu
         .collect();
     output::show(global, &roles, || {
         let text = |role: &serde_json::Value, key: &str| role[key].as_str().unwrap_or("").to_owned();
-        roles
-            .iter()
-            .map(|role| format!("{:<16} {:<8} {}\n", text(role, "name"), text(role, "version"), text(role, "description")))
-            .collect()
+        let lines = roles.iter().map(|role| {
+            format!("{:<16} {:<8} {}\n", text(role, "name"), text(role, "version"), text(role, "description"))
+        });
+        lines.collect()
     })?;
     Ok(Exit::Done)
 }

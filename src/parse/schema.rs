@@ -13,7 +13,11 @@ pub fn site_schema() -> Value {
 
 /// JSON Schema (draft 2020-12) of a role.
 pub fn role_schema() -> Value {
-    document_schema(&ROLE, "Mastic role", "A product: its services, jobs, files, variables and what others reach of it.")
+    document_schema(
+        &ROLE,
+        "Mastic role",
+        "A product: its services, jobs, files, variables and what others reach of it.",
+    )
 }
 
 fn document_schema(table: &Table, title: &str, description: &str) -> Value {

@@ -21,6 +21,7 @@ use super::check;
 use super::expand::{Expander, needs};
 use super::hosts::choose;
 use super::instance::over_service;
+use super::layered::LayeredFile;
 use super::reader::SiteReader;
 use super::scope::Scope;
 use super::tree::{Tree, read};
@@ -73,6 +74,8 @@ pub struct Compiled {
     pub sources: Sources,
     /// All files that were read or asked for: what to watch.
     pub files: Vec<PathBuf>,
+    /// Files that were put together from layers.
+    pub layered: Vec<LayeredFile>,
 }
 
 /// Compiles the site for one host.
@@ -140,6 +143,8 @@ pub struct HostCompiler<'a> {
     pub host: HostName,
     /// The service or job at hand.
     pub subject: String,
+    /// Files that were put together from layers.
+    pub layered: Vec<LayeredFile>,
     /// Sections of the site with their expressions evaluated.
     pub sections: BTreeMap<&'static str, Node>,
     /// Secrets.
@@ -188,6 +193,7 @@ fn compile_host(
         scopes: BTreeMap::new(),
         host: host.clone(),
         subject: String::new(),
+        layered: Vec::new(),
         sections: BTreeMap::new(),
         secrets,
         networks: BTreeMap::new(),
@@ -233,6 +239,7 @@ fn compile_host(
         warnings: Diagnostics::default(),
         sources: Sources::default(),
         files: asked,
+        layered: std::mem::take(&mut compiler.layered),
     };
     let failed = compiler.errors.iter().any(|error| error.severity == Severity::Error);
     errors.append(&mut compiler.errors);

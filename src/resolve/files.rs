@@ -14,6 +14,7 @@ use crate::parse::container::Grant;
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::mounts::normal_target;
 use crate::parse::node::Node;
+use crate::parse::read::At;
 use crate::parse::service::{FileContent, FileEntry};
 use crate::parse::source::{Place, Sources};
 use crate::parse::suggest::did_you_mean;
@@ -116,14 +117,26 @@ impl HostCompiler<'_> {
                 (self.of_provider(&source.value, source.place)?, None)
             }
             FileContent::Source(source) => {
-                if entry.optional && matches!(self.reader.source(&source.value), Err(ReadError::Missing)) {
-                    return None;
-                }
                 let template = entry.template.unwrap_or_else(|| has_template_ending(&source.value));
-                (self.render_source(&source.value, source.place, template)?, Some(source.value.clone()))
+                let path = self.source_path(&source.value, source.place);
+                let is_missing = matches!(self.reader.source_at(&path), Err(ReadError::Missing));
+                let own = if entry.optional && is_missing {
+                    None
+                } else {
+                    Some(self.render_source(&source.value, source.place, template)?)
+                };
+                let below = path.display().to_string();
+                let rendered =
+                    self.overridden(own, &base_name(source, &target), &below, entry.format, template, source.place)?;
+                (rendered, Some(source.value.clone()))
             }
             FileContent::Inline(content) if entry.template == Some(false) => (verbatim(content.value.as_bytes()), None),
-            FileContent::Inline(content) => (self.render_inline(&content.value, content.place)?, None),
+            FileContent::Inline(content) => {
+                let own = self.render_inline(&content.value, content.place)?;
+                let below = self.sources.describe(content.place);
+                let name = target.rsplit('/').next().unwrap_or("").to_owned();
+                (self.overridden(Some(own), &name, &below, entry.format, true, content.place)?, None)
+            }
         };
         Some(Draft {
             target,
@@ -287,19 +300,22 @@ impl HostCompiler<'_> {
                 return None;
             }
         };
-        if !template {
-            return Some(verbatim(&content));
-        }
-        let Ok(text) = std::str::from_utf8(&content) else {
-            let error = Diagnostic::error("F001", place, format!("the template `{written}` is not UTF-8 text"));
+        if template { self.render_bytes(&path, &content, place) } else { Some(verbatim(&content)) }
+    }
+
+    /// Renders a template file.
+    pub fn render_bytes(&mut self, path: &Path, content: &[u8], place: Place) -> Option<Rendered> {
+        let shown = path.display().to_string();
+        let Ok(text) = std::str::from_utf8(content) else {
+            let error = Diagnostic::error("F001", place, format!("the template `{shown}` is not UTF-8 text"));
             self.errors.push(error.help("`template: false` copies it as it is"));
             return None;
         };
         self.load_includes(text);
-        match self.scope.templates.render(written, text, &self.scope.context) {
+        let name = path.strip_prefix(&self.reader.directory).unwrap_or(path).display().to_string();
+        match self.scope.templates.render(&name, text, &self.scope.context) {
             Ok(rendered) => Some(rendered),
             Err(error) => {
-                let shown = path.display().to_string();
                 self.errors.push(file_error(&error, &shown, text, place, &mut self.sources));
                 None
             }
@@ -346,7 +362,13 @@ impl HostCompiler<'_> {
     }
 }
 
-fn verbatim(content: &[u8]) -> Rendered {
+/// What a file is called, whatever it is called where it lies in the container.
+fn base_name(source: &At<String>, target: &str) -> String {
+    file_name(&source.value).unwrap_or_else(|| target.rsplit('/').next().unwrap_or("").to_owned())
+}
+
+/// A file as it is.
+pub fn verbatim(content: &[u8]) -> Rendered {
     let shown = match std::str::from_utf8(content) {
         Ok(text) => Shown::Text(text.to_owned()),
         Err(_) => Shown::Opaque(content.len() as u64),

@@ -43,17 +43,18 @@ pub fn directory(site: &Site, site_directory: &Path) -> PathBuf {
 }
 
 impl HostCompiler<'_> {
-    /// A file of a role with what the site lays over it. None where that is wrong.
+    /// A file of a role with what the site lays over it. None where that is wrong, or where there is neither: a file that
+    /// may be missing has no `base` then.
     pub fn overridden(
         &mut self,
-        base: Rendered,
+        base: Option<Rendered>,
         name: &str,
-        written: &str,
+        below: &str,
         format: Option<WrittenFormat>,
         template: bool,
         place: Place,
     ) -> Option<Rendered> {
-        let Some(used) = self.scope.role.clone() else { return Some(base) };
+        let Some(used) = self.scope.role.clone() else { return base };
         let directory = directory(&self.tree.site, &self.tree.directory);
         let wanted = Wanted {
             role: used.name.as_str(),
@@ -62,7 +63,8 @@ impl HostCompiler<'_> {
             file: name,
             ini: format == Some(WrittenFormat::Ini),
         };
-        let mut layers = vec![LayerText { name: self.source_path(written, place).display().to_string(), rendered: base }];
+        let mut layers: Vec<LayerText> =
+            base.into_iter().map(|rendered| LayerText { name: below.to_owned(), rendered }).collect();
         for candidate in wanted.candidates() {
             let path = directory.join(&candidate);
             match self.reader.source_at(&path) {
@@ -85,6 +87,9 @@ impl HostCompiler<'_> {
             // The strongest one is the file.
             None => return layers.pop().map(|layer| layer.rendered),
         };
+        if layers.is_empty() {
+            return None;
+        }
         match merge(format, &layers) {
             Ok(merged) => {
                 self.layered.push(LayeredFile {
@@ -126,7 +131,10 @@ pub fn check(site: &Site, site_directory: &Path, files: &dyn SiteFiles, errors: 
     if files.kind(&directory) != Ok(Kind::Directory) {
         if let Some(node) = named {
             let message = format!("there is no directory `{}`", directory.display());
-            errors.push(Diagnostic::error("F001", node.place, message).help("it holds configuration that is laid over that of roles"));
+            errors.push(
+                Diagnostic::error("F001", node.place, message)
+                    .help("it holds configuration that is laid over that of roles"),
+            );
         }
         return;
     }
@@ -147,7 +155,11 @@ pub fn check(site: &Site, site_directory: &Path, files: &dyn SiteFiles, errors: 
         if let Some(meant) = odd.meant {
             error = error.help(format!("`{}` is read", directory.join(meant).display()));
         }
-        errors.push(error.help("overrides are named after a file of a role: FILE, ROLE/FILE, ROLE/HOST/FILE; see `mastic explain`"));
+        errors.push(
+            error.help(
+                "overrides are named after a file of a role: FILE, ROLE/FILE, ROLE/HOST/FILE; see `mastic explain`",
+            ),
+        );
     }
 }
 
@@ -160,8 +172,7 @@ fn candidates(site: &Site) -> BTreeSet<String> {
         let Some(used) = &written.role else { continue };
         for (file, ini) in files_of(written) {
             for host in site.hosts.keys() {
-                let wanted =
-                    Wanted { role: used.name.as_str(), service, host: host.as_str(), file: &file, ini };
+                let wanted = Wanted { role: used.name.as_str(), service, host: host.as_str(), file: &file, ini };
                 known.extend(wanted.candidates());
             }
         }

@@ -9,6 +9,7 @@ pub mod compile;
 mod error_tests;
 pub mod expand;
 pub mod explain;
+pub mod explain_config;
 pub mod files;
 pub mod hosts;
 pub mod instance;
@@ -17,6 +18,7 @@ mod key_tests;
 pub mod kolla;
 #[cfg(test)]
 mod kolla_tests;
+pub mod layered;
 pub mod load;
 pub mod networks;
 pub mod reader;

@@ -67,6 +67,7 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
         let directories = std::iter::once(directory.join("roles")).chain(request.role_directories.iter().cloned());
         roles::add(&mut site, &mut Finder::new(files, directories.collect(), &mut sources), &mut errors);
         roles::objects::add(&mut site, &mut errors);
+        super::layered::check(&site, &directory, files, &mut errors);
     }
     let site = site;
     let groups = Groups::new(&site, &mut errors);

@@ -24,6 +24,7 @@ mod passes;
 mod promises;
 mod quickstart;
 mod render_speed;
+mod roles;
 mod rollouts;
 mod secrets;
 mod signals;

@@ -14,10 +14,14 @@ const SITE: &str = "/made-up/site.yaml";
 /// Compiles a role with its defaults; secrets hold placeholders, and roles that its objects need come along.
 ///
 /// `directories` are where roles are looked for, the first one wins.
-pub fn check(name: &str, directories: &[PathBuf], vars: &[(String, String)], files: &dyn SiteFiles) -> Result<Compiled, Diagnostics> {
+pub fn check(
+    name: &str,
+    directories: &[PathBuf],
+    vars: &[(String, String)],
+    files: &dyn SiteFiles,
+) -> Result<Compiled, Diagnostics> {
     let with = company(name, directories, files);
-    let mut secrets: Vec<String> =
-        with.iter().flat_map(|role| needed_secrets(role, directories, files)).collect();
+    let mut secrets: Vec<String> = with.iter().flat_map(|role| needed_secrets(role, directories, files)).collect();
     secrets.sort();
     secrets.dedup();
     let declared: Vec<String> = secrets.iter().map(|secret| format!("{secret}: {{environment: MADE_UP}}")).collect();
@@ -47,7 +51,9 @@ fn company(name: &str, directories: &[PathBuf], files: &dyn SiteFiles) -> Vec<St
         let mut sources = crate::parse::source::Sources::default();
         let mut errors = Vec::new();
         let wanted = crate::parse::read::At::new(role, crate::parse::source::Place::default());
-        let Some(role) = Finder::new(files, directories.to_vec(), &mut sources).find(&wanted, &mut errors) else { continue };
+        let Some(role) = Finder::new(files, directories.to_vec(), &mut sources).find(&wanted, &mut errors) else {
+            continue;
+        };
         let providers = role.objects.values().filter_map(|written| written.node.get("provider")?.as_text());
         for serving in providers.filter_map(|provider| provider.split('/').next()) {
             if !with.iter().any(|known| known == serving) {

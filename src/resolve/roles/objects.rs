@@ -88,7 +88,10 @@ fn job(used: &RoleUse, written: &Written, serving: &RoleUse, declared: &Written,
     ];
     let before = |node: &Node, used: &RoleUse| -> Vec<Node> {
         let names = node.get("depends_on").map(Node::items).unwrap_or_default();
-        names.iter().filter_map(|name| Some(Node::text(used.name_of(name.as_text()?), name.place, name.layer))).collect()
+        names
+            .iter()
+            .filter_map(|name| Some(Node::text(used.name_of(name.as_text()?), name.place, name.layer)))
+            .collect()
     };
     let after: Vec<Node> = before(&declared.node, serving).into_iter().chain(before(&written.node, used)).collect();
     if !after.is_empty() {
@@ -107,7 +110,8 @@ pub fn connection_template(declared: &Written) -> String {
 fn expression(node: &Node) -> String {
     match &node.value {
         Value::Mapping(mapping) => {
-            let pairs = mapping.iter().map(|(key, entry)| format!("{}: {}", quoted(key), expression(&entry.value)));
+            let pairs =
+                mapping.iter().map(|(key, entry)| format!("({}): {}", text_expression(key), expression(&entry.value)));
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
         }
         Value::Sequence(items) => format!("[{}]", items.iter().map(expression).collect::<Vec<_>>().join(", ")),

@@ -58,7 +58,8 @@ fn kind(declared: &Declared) -> String {
         (None, Some(maximum)) => format!(", at most {maximum}"),
         (None, None) => String::new(),
     };
-    let choices = if declared.choices.is_empty() { String::new() } else { format!(": {}", declared.choices.join(", ")) };
+    let choices =
+        if declared.choices.is_empty() { String::new() } else { format!(": {}", declared.choices.join(", ")) };
     format!("{}{range}{choices}", declared.kind)
 }
 

@@ -348,12 +348,8 @@ fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
     let site = site(
         "  hosts: {one: {}}\n  secrets: {sql_root: {file: root}, app_sql: {file: app}}\n  roles: [{role: sql}, {role: app, vars: {app_name: 'a\"b'}}]\n",
     );
-    let roles = [
-        ("roles/sql/role.yaml", SERVER),
-        ("roles/app/role.yaml", APPLICATION),
-        ("root", "r00t\n"),
-        ("app", "s3<ret"),
-    ];
+    let roles =
+        [("roles/sql/role.yaml", SERVER), ("roles/app/role.yaml", APPLICATION), ("root", "r00t\n"), ("app", "s3<ret")];
     let desired = compiled(&site, "one", &roles).unwrap();
     let job = &desired.jobs["app-user"];
     assert_eq!(job.image.familiar(), "mastic/clients:latest");
@@ -397,5 +393,144 @@ fn objects_of_nobody_are_an_error() {
        |                  --- wanted because of this role
        |
        = help: add the role that has it to `spec.roles`
+    ");
+}
+
+const CONFIGURED: &str = r#"
+apiVersion: mastic/v1
+kind: Role
+metadata: {name: api}
+spec:
+  services:
+    api:
+      image: api
+      kolla:
+        command: api-server
+        config_files:
+          - {source: api.conf.j2, dest: /etc/api/api.conf, owner: root, perm: "0640", format: ini}
+          - {source: policy.yaml, dest: /etc/api/policy.yaml, owner: root, perm: "0640", optional: true}
+"#;
+
+fn configured(overrides: &[(&str, &str)]) -> Result<HostDesired, String> {
+    let site = site(&format!("{HOSTS}  roles: [{{role: api, hosts: [control]}}]\n"));
+    let mut files = vec![
+        ("roles/api/role.yaml", CONFIGURED),
+        ("roles/api/templates/api.conf.j2", "[DEFAULT]\ndebug = false\nhost = {{ host.ip }}\nlog_dir = /var/log\n"),
+    ];
+    files.extend(overrides);
+    compiled(&site, "one", &files)
+}
+
+#[test]
+fn configuration_of_the_site_is_laid_over_that_of_a_role() {
+    let desired = configured(&[
+        ("config/global.conf", "[DEFAULT]\ndebug = true\n[oslo]\nretries = 3\n"),
+        ("config/api.conf", "[DEFAULT]\nlog_dir !delete\n"),
+        ("config/api/one/api.conf", "[DEFAULT]\nname = {{ site.name }}\n"),
+        ("config/api/two/api.conf", "[DEFAULT]\nname = other\n"),
+        ("config/policy.yaml", "rule: yes\n"),
+    ])
+    .unwrap();
+    let content = |name: &str| {
+        let file = desired.services["api"].files.iter().find(|file| file.target.ends_with(name)).unwrap();
+        String::from_utf8_lossy(file.content.expose()).into_owned()
+    };
+    insta::assert_snapshot!(content("api.conf"), @r"
+    [DEFAULT]
+    debug = true
+    host = 10.0.0.1
+    name = demo
+
+    [oslo]
+    retries = 3
+    ");
+    assert_eq!(content("policy.yaml"), "rule: yes\n", "a file that the role may lack comes from the site alone");
+}
+
+#[test]
+fn wrong_configuration_is_told_where_it_stands() {
+    let wrong = |overrides: &[(&str, &str)]| configured(overrides).unwrap_err();
+    insta::assert_snapshot!(wrong(&[("config/api.conf", "[DEFAULT]\ndebug\n")]), @r#"
+    error[L001]: this line has neither `=` nor `:`
+      --> config/api.conf:2:1
+       |
+     2 | debug
+       | ^^^^^
+       |
+      ::: roles/api/role.yaml:12:22
+       |
+    12 |           - {source: api.conf.j2, dest: /etc/api/api.conf, owner: root, perm: "0640", format: ini}
+       |                      ----------- rendered because of this
+       |
+       = help: write `KEY = VALUE`; a comment begins with `#` in column 1, `KEY !delete` takes a key away, and a line that goes on with a value is indented
+    "#);
+    insta::assert_snapshot!(wrong(&[("config/api/three/ap.conf", "x"), ("config/nova.conf", "x")]), @r"
+    error[L002]: no role of this site reads the override `config/api/three/ap.conf`
+     |
+     = help: `config/api/three/api.conf` is read
+     = help: overrides are named after a file of a role: FILE, ROLE/FILE, ROLE/HOST/FILE; see `mastic explain`
+
+    error[L002]: no role of this site reads the override `config/nova.conf`
+     |
+     = help: overrides are named after a file of a role: FILE, ROLE/FILE, ROLE/HOST/FILE; see `mastic explain`
+    ");
+    insta::assert_snapshot!(wrong(&[("config/api.conf", "[DEFAULT]\nname = {{ host.nam }}\n")]), @r#"
+    error[T001]: `host.nam` is undefined
+      --> config/api.conf:2:11
+       |
+     2 | name = {{ host.nam }}
+       |           ^^^^^^^^
+       |
+      ::: roles/api/role.yaml:12:22
+       |
+    12 |           - {source: api.conf.j2, dest: /etc/api/api.conf, owner: root, perm: "0640", format: ini}
+       |                      ----------- rendered because of this
+    "#);
+}
+
+#[test]
+fn a_setting_is_followed_through_its_layers() {
+    let files = Memory::new(&[
+        ("site.yaml", &site(&format!("{HOSTS}  roles: [{{role: api, hosts: [control]}}]\n"))),
+        ("roles/api/role.yaml", CONFIGURED),
+        ("roles/api/templates/api.conf.j2", "[DEFAULT]\ndebug = false\nlog_dir = /var/log\n"),
+        ("config/global.conf", "[DEFAULT]\ndebug = true\n"),
+        ("config/api.conf", "[DEFAULT]\nlog_dir !delete\n"),
+    ]);
+    let request = crate::resolve::compile::CompileRequest { host: Some("one".to_owned()), ..request(&["site.yaml"]) };
+    let show = |path: &str| match crate::resolve::explain_config::explain_config(&request, &files, path) {
+        Ok(found) => found.to_text(),
+        Err(why) => why.render(false),
+    };
+    let paths = [
+        "config/api/api.conf",
+        "config/api/api.conf/DEFAULT/debug",
+        "config/api/api.conf/DEFAULT/debgu",
+        "config/apo/x",
+    ];
+    insta::assert_snapshot!(paths.map(show).join("\n"), @r"
+    api.conf of api, of these layers, the lowest first:
+      roles/api/templates/api.conf.j2
+      config/global.conf
+      config/api.conf
+
+    [DEFAULT] debug = true
+      from config/global.conf:2
+      over false from roles/api/templates/api.conf.j2:2
+    [DEFAULT] log_dir taken away
+      from config/api.conf:2
+      over /var/log from roles/api/templates/api.conf.j2:3
+
+    [DEFAULT] debug = true
+      from config/global.conf:2
+      over false from roles/api/templates/api.conf.j2:2
+
+    error[E001]: `config/api/api.conf` has no setting `DEFAULT/debgu`
+     |
+     = help: did you mean `DEFAULT/debug`?
+    error[E001]: no file of a role is `config/apo/x`
+     |
+     = help: did you mean `config/api/api.conf`?
+     = help: there are config/api/api.conf
     ");
 }
