@@ -9,6 +9,7 @@
 )]
 
 pub mod admit;
+pub mod build;
 pub mod cli;
 pub mod control;
 pub mod edge;

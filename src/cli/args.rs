@@ -10,8 +10,8 @@ use crate::resolve::compile::CompileRequest;
 
 use super::world::Place;
 use super::{
-    agent, apply, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate, output, plan,
-    render, roles, schema, status, validate, wait, why,
+    agent, apply, build, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate,
+    output, plan, render, roles, schema, status, validate, wait, why,
 };
 
 /// Version with the commit that it was built from.
@@ -61,7 +61,7 @@ pub struct Global {
     pub quiet: u8,
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
     if name.is_empty() {
         return Err("the name is empty".to_owned());
@@ -104,6 +104,8 @@ pub enum Verb {
     Explain(explain::Options),
     /// Show the files that are mounted into containers, as rendered
     Render(render::Options),
+    /// Build the images of roles
+    Build(build::Options),
     /// Show what would change, and why
     Plan(plan::Options),
     /// Show what would change as unified diffs

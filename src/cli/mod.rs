@@ -9,6 +9,7 @@ pub mod agent;
 pub mod apply;
 pub mod args;
 pub mod ask;
+pub mod build;
 pub mod describe;
 pub mod destroy;
 pub mod diff;
@@ -100,6 +101,7 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Explain(options) => explain::run(&global, &options),
         Verb::Roles(options) => roles::run(&global, &options),
         Verb::Render(options) => render::run(&global, &options),
+        Verb::Build(options) => build::run(&global, &options).await,
         Verb::Plan(options) => plan::run(&global, &options).await,
         Verb::Diff(options) => diff::run(&global, &options).await,
         Verb::Apply(options) => apply::run(&global, options).await,

@@ -6,10 +6,12 @@ pub mod agent_socket;
 #[cfg(test)]
 mod agent_socket_tests;
 mod atomic;
+pub mod build_inputs;
 pub mod built_in;
 pub mod clock;
 pub mod coordinator;
 pub mod docker;
+pub mod docker_config;
 pub mod files;
 pub mod http;
 pub mod identity;

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Healthcheck;
 
+/// First part of the names of roles' images where nobody says so.
+pub const NAMESPACE: &str = "mastic";
+/// Tag of roles' images where nobody says so.
+pub const TAG: &str = "latest";
+
 /// A reference as written: `[registry/]repository[:tag][@digest]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -16,6 +21,13 @@ pub struct ImageRef(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ImageRefError(String);
+
+impl ImageRefError {
+    /// In these words.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
 
 impl ImageRef {
     /// Checks the reference by the grammar of the OCI distribution specification.

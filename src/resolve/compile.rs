@@ -253,7 +253,8 @@ pub(super) fn without_newline(secret: &Sensitive) -> Sensitive {
     Sensitive::new(bytes.strip_suffix(b"\r").unwrap_or(bytes))
 }
 
-fn read_secrets(
+/// The secrets that the site declares, by name.
+pub(super) fn read_secrets(
     tree: &Tree,
     request: &CompileRequest,
     reader: &SiteReader<'_>,

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod explain_config;
 pub mod files;
 pub mod hosts;
+pub mod image_settings;
 pub mod instance;
 #[cfg(test)]
 mod key_tests;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::model::image::{NAMESPACE, TAG};
 use crate::model::names::HostName;
 use crate::model::secret::Sensitive;
 use crate::parse::diagnostic::Diagnostic;
@@ -18,11 +19,6 @@ use super::roles::facts::{describe, members};
 use super::roles::variables::check;
 use super::tree::Tree;
 use super::variables::{builder, layers};
-
-/// First part of the names of roles' images where the site says nothing.
-pub const IMAGE_NAMESPACE: &str = "mastic";
-/// Tag of roles' images where the site says nothing.
-pub const IMAGE_TAG: &str = "latest";
 
 /// A scope.
 pub struct Scope {
@@ -117,8 +113,8 @@ impl HostCompiler<'_> {
         }
         let images = self.spec("images");
         let of_site = |key: &str| images.and_then(|images| images.get(key)).and_then(Node::as_text);
-        let namespace = of_site("namespace").unwrap_or(IMAGE_NAMESPACE);
-        let tag = of_site("tag").unwrap_or(IMAGE_TAG);
+        let namespace = of_site("namespace").unwrap_or(NAMESPACE);
+        let tag = of_site("tag").unwrap_or(TAG);
         let registry = of_site("registry").map_or_else(String::new, |registry| format!("{registry}/"));
         image.text = format!("{registry}{namespace}/{}:{tag}", image.text);
     }

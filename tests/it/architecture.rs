@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use crate::tree::{files, none, read, shown};
 
 /// What a room may import: rooms, or single modules of one. Effects begin below `port`.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("observe", &["model"]),
     ("parse", &["model", "port::site_files"]),
     ("render", &["model", "parse::suggest"]),
     ("resolve", &["model", "parse", "render", "port::site_files"]),
+    ("build", &["model", "parse", "render", "resolve::expand", "port::site_files"]),
     ("plan", &["model", "observe"]),
     ("start", &["model", "observe::accounts"]),
     ("admit", &["model", "observe", "plan"]),
@@ -24,6 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     (
         "edge",
         &[
+            "build",
             "model",
             "observe",
             "parse",
@@ -44,7 +46,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
         "cli",
         &[
             "model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "port", "execute", "control",
-            "sim", "edge",
+            "sim", "edge", "build",
         ],
     ),
     // Programs beside `mastic`: they call one function of the library.
@@ -52,9 +54,10 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 ];
 
 /// The modules that a rule names alone, their files, and the rooms that they may import themselves.
-const ALONE: [(&str, &str, &[&str]); 7] = [
+const ALONE: [(&str, &str, &[&str]); 8] = [
     ("parse::suggest", "src/parse/suggest.rs", &[]),
     ("observe::accounts", "src/observe/accounts.rs", &[]),
+    ("resolve::expand", "src/resolve/expand.rs", &["parse", "render"]),
     ("report::event", "src/report/event.rs", &["model"]),
     ("port::site_files", "src/port/site_files.rs", &["model"]),
     ("control::command", "src/control/command.rs", &["model", "report"]),
@@ -63,7 +66,8 @@ const ALONE: [(&str, &str, &[&str]); 7] = [
 ];
 
 /// Rooms whose results depend on nothing but their arguments.
-const PURE: [&str; 9] = ["model", "observe", "parse", "render", "resolve", "plan", "admit", "report", "start"];
+const PURE: [&str; 10] =
+    ["model", "observe", "parse", "render", "resolve", "build", "plan", "admit", "report", "start"];
 
 /// Where the world begins.
 const EFFECTS: [&str; 2] = ["edge", "cli"];

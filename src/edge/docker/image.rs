@@ -11,7 +11,7 @@ use crate::model::image::ImageRef;
 use crate::port::engine::{Answer, EngineError, PullProgress};
 
 /// How Docker names its own registry in a login.
-const HUB: &str = "https://index.docker.io/v1/";
+pub(super) const HUB: &str = "https://index.docker.io/v1/";
 
 /// What to ask for: the name apart from tag or digest, where a digest beats a tag.
 pub(super) fn options(image: &ImageRef, platform: Option<&str>) -> CreateImageOptions {

@@ -7,6 +7,7 @@
 //! command) keeps a connection of its own, so it never holds up a question.
 
 mod archive;
+mod build;
 mod connect;
 mod convert;
 mod create;
@@ -25,6 +26,7 @@ mod transport;
 mod version;
 mod wire;
 
+pub use build::{BuildRequest, DockerBuilder};
 pub use connect::{Certificates, ConnectError, ConnectOptions, Endpoint};
 pub use engine::DockerEngine;
 pub use observer::{DockerObserver, ManagedPath};

@@ -235,7 +235,8 @@ const REMOVALS: Table = Table {
     ]],
 };
 
-const IMAGES: Table = Table {
+/// Images.
+pub const IMAGES: Table = Table {
     what: "images",
     keys: &[&[
         key("auth", Map(&Object(&LOGIN)), "Login by registry, as `reg.example:5000`; `docker.io` is Docker Hub."),
@@ -249,6 +250,7 @@ const IMAGES: Table = Table {
         refused("mirrors", "mirrors are set up in the engine's daemon.json"),
         refused("ca", "a registry's authority goes into /etc/docker/certs.d/REGISTRY/ca.crt of the engine"),
         refused("lock", "locks are not available in this version; pin images by digest"),
+        key("build", VARIABLES, "Variables of the templates of `mastic build`."),
     ]],
 };
 
