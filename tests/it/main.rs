@@ -23,6 +23,7 @@ mod jobs;
 mod passes;
 mod promises;
 mod quickstart;
+mod registries;
 mod render_speed;
 mod roles;
 mod rollouts;

@@ -185,8 +185,9 @@ impl Sandbox {
     #[track_caller]
     pub fn instance(&self, service: &str) -> Value {
         let status = self.status();
-        let instances = status["hosts"][0]["instances"].as_array().unwrap();
-        instances.iter().find(|instance| instance["service"] == service).cloned().unwrap_or(Value::Null)
+        // An agent that has just begun knows of none.
+        let mut instances = status["hosts"][0]["instances"].as_array().into_iter().flatten();
+        instances.find(|instance| instance["service"] == service).cloned().unwrap_or(Value::Null)
     }
 
     /// Whether a condition of a service is true.

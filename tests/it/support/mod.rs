@@ -2,6 +2,7 @@
 //! images made on the spot, and waiting without guessing how long.
 #![allow(dead_code, unused_imports, reason = "each test takes what it needs")]
 
+mod authority;
 mod daemon;
 mod disk;
 mod engine;
@@ -13,6 +14,7 @@ mod sandbox;
 
 use std::process::{Command, Output};
 
+pub use authority::Authority;
 pub use daemon::Daemon;
 pub use disk::Disk;
 pub use engine::{call, causes, differences, inspect, life, look, made, made_with, recreate};

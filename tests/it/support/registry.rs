@@ -1,11 +1,12 @@
-//! A registry of images on loopback, with or without a login; Docker takes plain HTTP from there.
+//! A registry of images: on loopback, from where Docker takes plain HTTP, or with TLS on the address of Docker's bridge; with
+//! or without a login.
 
 use std::fmt::Write;
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{command, free_port};
+use super::{Authority, command, docker, free_port};
 
 /// Runs until it is dropped.
 pub struct Registry {
@@ -19,23 +20,38 @@ impl Registry {
     /// One that lets everybody in.
     #[track_caller]
     pub fn open() -> Self {
-        Self::start(None)
+        Self::start("127.0.0.1", None, None)
     }
 
     /// One that wants this user and password.
     #[track_caller]
     pub fn with_login(user: &str, password: &str) -> Self {
-        Self::start(Some((user.to_owned(), password.to_owned())))
+        Self::start("127.0.0.1", None, Some((user.to_owned(), password.to_owned())))
+    }
+
+    /// One with a certificate of an authority, on an address where Docker insists on it, that wants this user and password.
+    #[track_caller]
+    pub fn with_tls(authority: &Authority, user: &str, password: &str) -> Self {
+        let bridge = docker(&["network", "inspect", "bridge", "-f", "{{(index .IPAM.Config 0).Gateway}}"]);
+        let host = bridge.trim();
+        authority.issue("registry", &format!("subjectAltName=IP:{host}\nextendedKeyUsage=serverAuth"));
+        let tls = format!(
+            "{{certificate: {}, key: {}}}",
+            authority.file("registry/cert.pem"),
+            authority.file("registry/key.pem")
+        );
+        Self::start(host, Some(tls), Some((user.to_owned(), password.to_owned())))
     }
 
     #[track_caller]
-    fn start(login: Option<(String, String)>) -> Self {
+    fn start(host: &str, tls: Option<String>, login: Option<(String, String)>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = directory.path().to_string_lossy().into_owned();
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = format!("{host}:{}", free_port());
         let mut settings = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {place}/data}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: '{address}'}}\n"
+             http: {{addr: '{address}'{}}}\n",
+            tls.map(|tls| format!(", tls: {tls}")).unwrap_or_default()
         );
         if let Some((user, password)) = &login {
             std::fs::write(format!("{place}/htpasswd"), command("htpasswd", &["-Bbn", user, password])).unwrap();
@@ -57,7 +73,7 @@ impl Registry {
         Self { child, address, login, _directory: directory }
     }
 
-    /// `127.0.0.1:PORT`.
+    /// `HOST:PORT`.
     pub fn address(&self) -> &str {
         &self.address
     }
