@@ -43,7 +43,14 @@ impl Reconciler {
             }
             Command::Plan => {
                 self.look_once().await;
-                replies.finish(Outcome::told(self.plan_json()));
+                // Where nothing is known, an empty plan would say that nothing is to be done.
+                let outcome = match self.observer.obstacle() {
+                    Some(why) if self.desired.is_some() => {
+                        Outcome::not(OutcomeCode::Failed, format!("nothing can be planned: {why}"))
+                    }
+                    _ => Outcome::told(self.plan_json()),
+                };
+                replies.finish(outcome);
             }
             Command::Events { most, follow } => self.tell_events(most, follow, replies),
             Command::Reconcile(reconcile) => self.reconcile(reconcile, replies).await,

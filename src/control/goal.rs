@@ -1,6 +1,6 @@
 //! Whether what was asked for is reached, still under way, or out of reach. Pure.
 
-use crate::model::condition::{ConditionType, find, holds};
+use crate::model::condition::{ConditionType, ENGINE_UNSUPPORTED, find, holds};
 use crate::model::memory::HostMemory;
 use crate::plan::step::{Next, Subject, SubjectPlan};
 
@@ -56,6 +56,10 @@ pub fn reach(plan: &SubjectPlan, memory: &HostMemory, in_flight: bool) -> Reach 
     }
     if holds(conditions, ConditionType::Stalled) && !matches!(plan.next, Next::Step(_) | Next::Remember(_)) {
         return Reach::Failed(message(ConditionType::Stalled));
+    }
+    // An engine that does not answer may come back; one that is refused stays so.
+    if find(conditions, ConditionType::Unknown).is_some_and(|unknown| unknown.reason == ENGINE_UNSUPPORTED) {
+        return Reach::Failed(message(ConditionType::Unknown));
     }
     if holds(conditions, ConditionType::Unknown) {
         return Reach::Waiting(message(ConditionType::Unknown));

@@ -54,6 +54,20 @@ impl Observer {
         matches!(self.observed.engine, EngineState::Known(_))
     }
 
+    /// Whether the engine answers and is none that is worked with.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(self.observed.engine, EngineState::Unsupported(_))
+    }
+
+    /// Why nothing is known, or nothing may be done; none where the engine answers and is worked with.
+    pub fn obstacle(&self) -> Option<&str> {
+        match &self.observed.engine {
+            EngineState::Known(_) => None,
+            EngineState::Unknown(why) | EngineState::Unsupported(why) => Some(why),
+            EngineState::NotAsked => Some("the engine has not been asked yet"),
+        }
+    }
+
     /// Writes down that the engine cannot be asked.
     pub fn lost(&mut self, error: &EngineError) {
         self.observed.engine = EngineState::Unknown(error.to_string());

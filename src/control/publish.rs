@@ -184,7 +184,8 @@ impl Reconciler {
         let memory = self.memory.instances.get(service);
         let conditions = plan.map(|plan| plan.conditions.clone()).unwrap_or_default();
         let stopped = self.memory.holds.iter().any(|hold| hold.kind == HoldKind::Stop && hold.covers(service));
-        let known = self.observer.is_connected();
+        // One that is only looked at shows what there is.
+        let known = self.observer.is_connected() || (self.observer.is_unsupported() && container.is_some());
         let state = match container {
             _ if !known => InstanceState::Unknown,
             Some(container) => container.state.status.into(),

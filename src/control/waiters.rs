@@ -100,7 +100,7 @@ impl Reconciler {
                 if summary.is_converged() {
                     return Some(Outcome::done(format!("converged: {} as desired", summary.there)));
                 }
-                if summary.is_stuck() && self.observer.is_connected() {
+                if summary.is_stuck() && (self.observer.is_connected() || self.observer.is_unsupported()) {
                     return Some(Outcome::not(OutcomeCode::Failed, summary.complaint()));
                 }
                 if summary.is_stuck() && self.engine_failures >= 4 {

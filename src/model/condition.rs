@@ -92,6 +92,9 @@ impl From<bool> for ConditionStatus {
     }
 }
 
+/// The reason of `Unknown` where the engine answers, and is none that is worked with.
+pub const ENGINE_UNSUPPORTED: &str = "EngineUnsupported";
+
 /// One condition. It never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {

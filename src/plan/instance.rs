@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::condition::{Condition, ConditionType};
+use crate::model::condition::{Condition, ConditionType, ENGINE_UNSUPPORTED};
 use crate::model::desired::{DependencyTarget, HealMode, InstanceDesired, OnFailure};
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::labels;
@@ -155,8 +155,12 @@ impl<'a> Planning<'a> {
     fn next(&mut self) -> Next {
         match &self.input.observed.engine {
             EngineState::Known(_) => {}
-            EngineState::Unknown(why) | EngineState::Unsupported(why) => {
+            EngineState::Unknown(why) => {
                 self.condition(ConditionType::Unknown, "EngineUnreachable", why.clone());
+                return Next::Blocked;
+            }
+            EngineState::Unsupported(why) => {
+                self.condition(ConditionType::Unknown, ENGINE_UNSUPPORTED, why.clone());
                 return Next::Blocked;
             }
             EngineState::NotAsked => {

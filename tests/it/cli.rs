@@ -217,11 +217,16 @@ fn what_was_never_applied_is_told_in_words() {
 #[test]
 fn an_engine_that_is_not_there_is_an_error_in_words() {
     let sandbox = with_site();
-    let mut command = sandbox.command(&["plan"]);
-    command.env("CLI_TEST_TOKEN", "x".repeat(16)).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let plan = Run::of(command);
-    assert!(plan.stdout.contains("cannot be reached"), "{plan}");
-    assert!(!plan.stderr.contains("panicked"), "{plan}");
+    // An empty plan would say that nothing is to be done, where nothing is known.
+    for arguments in [&["plan"][..], &["plan", "--detailed-exitcode"], &["plan", "-O", "first.plan"], &["diff"]] {
+        let mut command = sandbox.command(arguments);
+        command.env("CLI_TEST_TOKEN", "x".repeat(16)).env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        let run = Run::of(command);
+        // As with diff(1), 1 would be a difference.
+        assert_eq!(run.code, if arguments[0] == "diff" { 2 } else { 1 }, "{run}");
+        assert!(run.stderr.contains("nothing can be planned: the engine cannot be reached"), "{run}");
+    }
+    assert!(!sandbox.path().join("first.plan").exists());
 }
 
 #[test]

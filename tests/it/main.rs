@@ -21,6 +21,7 @@ mod house;
 mod ini_differential;
 mod jobs;
 mod passes;
+mod podman;
 mod promises;
 mod quickstart;
 mod registries;
