@@ -122,8 +122,12 @@ pub fn plan(contract: &Contract, accounts: &Accounts, file: &str) -> Result<Plan
         let key = format!("permissions[{index}]");
         let properties = properties(&key, &entry.owner, entry.perm.as_deref().unwrap_or(""))?;
         let exclude = entry.exclude.iter().map(|pattern| {
-            Regex::new(pattern)
-                .map_err(|why| at(format!("{key}.exclude"))(format!("`{pattern}` is not understood: {why}")))
+            Regex::new(pattern).map_err(|why| {
+                // Its last line says what is wrong; those before it show where.
+                let why = why.to_string();
+                let why = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                at(format!("{key}.exclude"))(format!("`{pattern}` is not understood: {why}"))
+            })
         });
         Ok(Grant {
             path: entry.path.clone(),

@@ -1,7 +1,5 @@
 //! What can go wrong, and with which exit code: those of Kolla's own program.
 
-use std::path::Path;
-
 use thiserror::Error;
 
 /// Why the start program ends without running the command.
@@ -75,10 +73,5 @@ impl Problem {
             | Self::Leftover(_) => 1,
             Self::Unknown { .. } | Self::NotAllowed { .. } | Self::System { .. } => 2,
         }
-    }
-
-    /// What the system says of something that was done with a path.
-    pub fn system(doing: &str, path: &Path, error: &std::io::Error) -> Self {
-        Self::System { what: format!("{doing} {}", path.display()), why: error.to_string() }
     }
 }

@@ -70,7 +70,7 @@ const PURE: [&str; 10] =
     ["model", "observe", "parse", "render", "resolve", "build", "plan", "admit", "report", "start"];
 
 /// Where the world begins.
-const EFFECTS: [&str; 2] = ["edge", "cli"];
+const EFFECTS: [&str; 3] = ["edge", "cli", "bin"];
 
 /// Paths that reach for the world; named in `EFFECTS` only.
 const WORLD: [&str; 31] = [

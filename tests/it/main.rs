@@ -20,6 +20,8 @@ mod holds;
 mod house;
 mod ini_differential;
 mod jobs;
+mod kolla_differential;
+mod kolla_images;
 mod passes;
 mod podman;
 mod promises;

@@ -8,14 +8,14 @@ use crate::start::problem::Problem;
 
 use super::globs::expand;
 use super::records::Records;
-use super::say;
 use super::tree::{Wanted, copy, remove, set_properties};
+use super::{say, system};
 
 /// Does all of it, and writes down the line to run.
 pub(super) fn apply(plan: &Plan, records: &Records) -> Result<(), Problem> {
     for make in &plan.directories {
         let path = Path::new(&make.path);
-        fs::create_dir_all(path).map_err(|why| Problem::system("make the directory", path, &why))?;
+        fs::create_dir_all(path).map_err(|why| system("make the directory", path, &why))?;
         set_properties(path, make.properties)?;
     }
     for make in &plan.files {
@@ -57,7 +57,7 @@ fn make_file(make: &Make) -> Result<(), Problem> {
                 .append(true)
                 .create(true)
                 .open(path)
-                .map_err(|why| Problem::system("make the file", path, &why))?;
+                .map_err(|why| system("make the file", path, &why))?;
         }
     }
     set_properties(path, make.properties)
@@ -104,7 +104,7 @@ fn give(grant: &Grant) -> Result<(), Problem> {
 }
 
 fn give_below(grant: &Grant, directory: &Path) -> Result<(), Problem> {
-    let failed = |why: std::io::Error| Problem::system("look through", directory, &why);
+    let failed = |why: std::io::Error| system("look through", directory, &why);
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = entry.path();

@@ -11,7 +11,7 @@ use crate::start::problem::Problem;
 use super::globs::expand;
 use super::records::Records;
 use super::tree::{mode_of, user};
-use super::{load, say};
+use super::{load, say, system};
 
 /// Compares. Nothing is changed.
 pub(super) fn check(directory: &Path) -> Result<(), Problem> {
@@ -45,7 +45,7 @@ fn compare(copy: &Copy, source: &Path, dest: &Path, differ: &mut Vec<String>) ->
         say(&format!("{}: {why}", dest.display()));
         differ.push(dest.display().to_string());
     };
-    let wanted = fs::metadata(source).map_err(|why| Problem::system("look at", source, &why))?;
+    let wanted = fs::metadata(source).map_err(|why| system("look at", source, &why))?;
     let Ok(found) = fs::metadata(dest) else {
         report("it does not exist");
         return Ok(());
@@ -67,7 +67,7 @@ fn compare(copy: &Copy, source: &Path, dest: &Path, differ: &mut Vec<String>) ->
         report("its content differs");
     }
     if wanted.is_dir() {
-        let failed = |why: std::io::Error| Problem::system("look through", source, &why);
+        let failed = |why: std::io::Error| system("look through", source, &why);
         for entry in fs::read_dir(source).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             compare(copy, &entry.path(), &dest.join(entry.file_name()), differ)?;
@@ -77,14 +77,14 @@ fn compare(copy: &Copy, source: &Path, dest: &Path, differ: &mut Vec<String>) ->
 }
 
 fn same_content(one: &Path, other: &Path) -> Result<bool, Problem> {
-    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|why| Problem::system("read", path, &why));
+    let open = |path: &Path| File::open(path).map(BufReader::new).map_err(|why| system("read", path, &why));
     let (mut left, mut right) = (open(one)?.bytes(), open(other)?.bytes());
     loop {
         match (left.next(), right.next()) {
             (None, None) => return Ok(true),
             (Some(Ok(a)), Some(Ok(b))) if a == b => {}
-            (Some(Err(why)), _) => return Err(Problem::system("read", one, &why)),
-            (_, Some(Err(why))) => return Err(Problem::system("read", other, &why)),
+            (Some(Err(why)), _) => return Err(system("read", one, &why)),
+            (_, Some(Err(why))) => return Err(system("read", other, &why)),
             _ => return Ok(false),
         }
     }

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::edge::system_words;
 use crate::model::kolla::CONFIG_FILES;
 
 use super::globs::expand;
@@ -162,7 +163,7 @@ async fn run(mut command: Command) -> u8 {
     let child = match command.spawn() {
         Ok(child) => child.id(),
         Err(why) => {
-            say(&format!("error: cannot run {}: {why}", command.get_program().to_string_lossy()));
+            say(&format!("error: cannot run {}: {}", command.get_program().to_string_lossy(), system_words(&why)));
             return if why.kind() == std::io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
         }
     };

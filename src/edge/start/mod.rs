@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::edge::system_words;
 use crate::model::kolla::{CONFIG_FILES, START, STRATEGY_VARIABLE, Strategy};
 use crate::start::accounts::Accounts;
 use crate::start::contract::{Syntax, read};
@@ -89,11 +90,18 @@ fn load(directory: &Path) -> Result<Plan, Problem> {
     let (path, syntax) =
         if yaml.exists() { (yaml, Syntax::Yaml) } else { (directory.join("config.json"), Syntax::Json) };
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(&path)
-        .map_err(|why| Problem::Invalid { file: file.clone(), why: format!("it cannot be read: {why}") })?;
+    let text = std::fs::read_to_string(&path).map_err(|why| Problem::Invalid {
+        file: file.clone(),
+        why: format!("it cannot be read: {}", system_words(&why)),
+    })?;
     let contract = read(&text, syntax, &file)?;
     let accounts = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     plan(&contract, &Accounts::parse(&accounts("/etc/passwd"), &accounts("/etc/group")), &file)
+}
+
+/// What the system refuses to do with a path.
+fn system(doing: &str, path: &Path, why: &std::io::Error) -> Problem {
+    Problem::System { what: format!("{doing} {}", path.display()), why: system_words(why) }
 }
 
 /// A line for the container's log.

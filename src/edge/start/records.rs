@@ -9,7 +9,7 @@ use crate::start::defaults::Record;
 use crate::start::places::{Places, choose};
 use crate::start::problem::Problem;
 
-use super::say;
+use super::{say, system};
 
 /// Names the directory for the records, where the usual places are not to be used.
 const DIRECTORY_VARIABLE: &str = "MASTIC_START_STATE";
@@ -38,7 +38,7 @@ impl Records {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map_err(|why| Problem::System { what: format!("understand {path}"), why: why.to_string() }),
             Err(why) if why.kind() == ErrorKind::NotFound => Ok(Record::default()),
-            Err(why) => Err(Problem::system("read", Path::new(&path), &why)),
+            Err(why) => Err(system("read", Path::new(&path), &why)),
         }
     }
 
@@ -46,7 +46,7 @@ impl Records {
     pub(super) fn set_kept(&self, record: &Record) -> Result<(), Problem> {
         let text = serde_json::to_vec_pretty(record).unwrap_or_default();
         make_directory(Path::new(&self.0.defaults))?;
-        write(Path::new(&self.0.record()), &text, 0o600)
+        write(Path::new(&self.0.record()), &text, 0o644)
     }
 
     /// Whether files have been copied with `COPY_ONCE`.
@@ -56,13 +56,13 @@ impl Records {
 
     /// From now on they have.
     pub(super) fn set_configured(&self) -> Result<(), Problem> {
-        write(Path::new(&self.0.configured), b"", 0o644)
+        write(Path::new(&self.0.configured), b"", 0o600)
     }
 
     /// The line that was written down as the one to run.
     pub(super) fn run_command(&self) -> Result<String, Problem> {
         let path = Path::new(&self.0.run_command);
-        fs::read_to_string(path).map_err(|why| Problem::system("read", path, &why))
+        fs::read_to_string(path).map_err(|why| system("read", path, &why))
     }
 
     /// Writes the line down.
@@ -91,12 +91,12 @@ fn usable(path: &Path, user: u32) -> bool {
 }
 
 fn make_directory(path: &Path) -> Result<(), Problem> {
-    fs::create_dir_all(path).map_err(|why| Problem::system("make the directory", path, &why))
+    fs::create_dir_all(path).map_err(|why| system("make the directory", path, &why))
 }
 
 /// Writes a file whole or not at all.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Problem> {
-    let failed = |why: std::io::Error| Problem::system("write", path, &why);
+    let failed = |why: std::io::Error| system("write", path, &why);
     if let Some(parent) = path.parent() {
         make_directory(parent)?;
     }

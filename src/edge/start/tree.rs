@@ -9,7 +9,8 @@ use crate::start::permissions::of_directory;
 use crate::start::plan::Properties;
 use crate::start::problem::Problem;
 
-use super::say;
+use super::{say, system};
+use crate::edge::system_words;
 
 /// How a copy is to be.
 pub(super) struct Wanted {
@@ -143,9 +144,10 @@ pub(super) fn set_properties(path: &Path, properties: Properties) -> Result<(), 
     {
         let what = format!("give {} to {uid}:{gid}", known(path).display());
         match user() {
-            0 => say(&format!("cannot {what}: {why}")),
+            0 => say(&format!("cannot {what}: {}", system_words(&why))),
             user => {
-                let why = format!("{why}; an image that runs as a plain user has files of that user only");
+                let why =
+                    format!("{}; an image that runs as a plain user has files of that user only", system_words(&why));
                 return Err(Problem::NotAllowed { what, user, why });
             }
         }
@@ -182,8 +184,8 @@ fn refused(doing: &str, path: &Path, why: &io::Error) -> Problem {
     let path = &known(path);
     match (why.kind(), user()) {
         (ErrorKind::PermissionDenied, user @ 1..) => {
-            Problem::NotAllowed { what: format!("{doing} {}", path.display()), user, why: why.to_string() }
+            Problem::NotAllowed { what: format!("{doing} {}", path.display()), user, why: system_words(why) }
         }
-        _ => Problem::system(doing, path, why),
+        _ => system(doing, path, why),
     }
 }
