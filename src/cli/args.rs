@@ -11,7 +11,7 @@ use crate::resolve::compile::CompileRequest;
 use super::world::Place;
 use super::{
     agent, apply, build, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate,
-    output, plan, render, roles, schema, status, validate, wait, why,
+    output, plan, render, roles, schema, secrets, status, validate, wait, why,
 };
 
 /// Version with the commit that it was built from.
@@ -100,6 +100,8 @@ pub enum Verb {
     Schema(schema::Options),
     /// List the roles that there are, describe one, or check it
     Roles(roles::Options),
+    /// Make, list, edit and change the site's secrets
+    Secrets(secrets::Options),
     /// Tell where a value of the site comes from
     Explain(explain::Options),
     /// Show the files that are mounted into containers, as rendered

@@ -28,6 +28,8 @@ pub mod progress;
 pub mod render;
 pub mod roles;
 pub mod schema;
+pub mod secrets;
+mod secrets_edit;
 pub mod status;
 pub mod validate;
 pub mod wait;
@@ -98,6 +100,7 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Validate(options) => validate::run(&global, &options),
         Verb::Schema(options) => schema::run(&global, &options),
+        Verb::Secrets(options) => secrets::run(&global, &options).await,
         Verb::Explain(options) => explain::run(&global, &options),
         Verb::Roles(options) => roles::run(&global, &options),
         Verb::Render(options) => render::run(&global, &options),

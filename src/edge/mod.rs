@@ -1,6 +1,7 @@
 //! Where the world begins: Docker, files, sockets, the clock.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where the world begins")]
 
+pub mod age_file;
 pub mod agent_client;
 pub mod agent_socket;
 #[cfg(test)]
@@ -20,6 +21,8 @@ pub mod lock;
 pub mod measured;
 pub mod prober;
 pub mod process;
+pub mod secret_maker;
+pub mod secret_store;
 pub mod serve;
 pub mod site_files;
 pub mod site_source;

@@ -9,8 +9,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
-use super::{built_in, system_words};
-use crate::port::site_files::{Kind, ReadError, SiteFiles};
+use super::{age_file, built_in, system_words};
+use crate::model::secret::Sensitive;
+use crate::port::site_files::{DecryptError, Kind, ReadError, SiteFiles};
 
 /// A site is text for people. What is larger than this is a mistake (a device, an image, a log).
 pub const LARGEST: u64 = 16 * 1024 * 1024;
@@ -113,6 +114,13 @@ impl SiteFiles for DiskSiteFiles {
             .map_err(|error| unreadable(&error))?;
         paths.sort();
         Ok(paths)
+    }
+
+    fn decrypt(&self, store: &Path, identity: &Path) -> Result<Sensitive, DecryptError> {
+        let ciphertext = self.read(store).map_err(DecryptError::Store);
+        // Asked for in any case, so that both are watched.
+        let keys = self.read(identity).map_err(|why| DecryptError::Identity(identity.to_owned(), why));
+        age_file::decrypt(&ciphertext?, &age_file::identities(&keys?, identity)?, identity)
     }
 }
 

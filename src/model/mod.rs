@@ -12,6 +12,7 @@ pub mod memory;
 pub mod names;
 pub mod network;
 pub mod probe;
+pub mod recipe;
 pub mod secret;
 pub mod settings;
 pub mod time;

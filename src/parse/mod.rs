@@ -15,6 +15,7 @@ pub mod read;
 pub mod role;
 pub mod scalars;
 pub mod schema;
+pub mod secret_store;
 pub mod service;
 pub mod shape;
 pub mod site;

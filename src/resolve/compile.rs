@@ -24,6 +24,7 @@ use super::instance::over_service;
 use super::layered::LayeredFile;
 use super::reader::SiteReader;
 use super::scope::Scope;
+use super::secrets::read_secrets;
 use super::tree::{Tree, read};
 
 /// What to compile, and all that the outcome depends on besides the files.
@@ -251,52 +252,6 @@ pub(super) fn without_newline(secret: &Sensitive) -> Sensitive {
     let bytes = secret.expose();
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     Sensitive::new(bytes.strip_suffix(b"\r").unwrap_or(bytes))
-}
-
-/// The secrets that the site declares, by name.
-pub(super) fn read_secrets(
-    tree: &Tree,
-    request: &CompileRequest,
-    reader: &SiteReader<'_>,
-    errors: &mut Vec<Diagnostic>,
-) -> BTreeMap<String, Sensitive> {
-    let mut secrets = BTreeMap::new();
-    for (name, entry) in tree.site.spec.get("secrets").into_iter().flat_map(Node::entries) {
-        let text = |key: &str| entry.value.get(key).and_then(|node| Some((node.as_text()?, node.place)));
-        match (text("file"), text("environment")) {
-            (Some((path, place)), None) => match reader.secret(path) {
-                Ok(content) => {
-                    if reader.mode(path).is_some_and(|mode| mode & 0o004 != 0) {
-                        let message = format!("everybody on this machine can read the secret `{name}`");
-                        errors.push(
-                            Diagnostic::warning("S003", place, message)
-                                .help(format!("chmod 600 {}", reader.path(path).display())),
-                        );
-                    }
-                    secrets.insert(name.to_owned(), Sensitive::new(&*content));
-                }
-                Err(why) => {
-                    let message =
-                        format!("cannot read the secret `{name}` from `{}`: {why}", reader.path(path).display());
-                    errors.push(Diagnostic::error("S002", place, message));
-                }
-            },
-            (None, Some((variable, place))) => match request.environment.get(variable) {
-                Some(value) => drop(secrets.insert(name.to_owned(), Sensitive::new(value.as_bytes()))),
-                None => {
-                    let message = format!(
-                        "the secret `{name}` is to come from `{variable}`, which the environment does not have"
-                    );
-                    errors.push(Diagnostic::error("S002", place, message));
-                }
-            },
-            (None, None) | (Some(_), Some(_)) => {
-                let message = format!("the secret `{name}` needs either `file` or `environment`");
-                errors.push(Diagnostic::error("K003", entry.key_place, message));
-            }
-        }
-    }
-    secrets
 }
 
 impl HostCompiler<'_> {

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::compile::{CompileRequest, read_secrets, without_newline};
+use super::compile::{CompileRequest, without_newline};
 use super::expand::Expander;
 use super::reader::SiteReader;
+use super::secrets::read_secrets;
 use super::tree::read;
 use crate::model::desired::RegistryLogin;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics};

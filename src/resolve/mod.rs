@@ -25,6 +25,7 @@ pub mod networks;
 pub mod reader;
 pub mod roles;
 pub mod scope;
+pub mod secrets;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Reads the files that a site names, each once, and remembers them for the digest of the sources.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::port::site_files::{Kind, ReadError, SiteFiles};
+use crate::model::secret::Sensitive;
+use crate::port::site_files::{DecryptError, Kind, ReadError, SiteFiles};
 
 /// The files of one compilation.
 pub struct SiteReader<'a> {
@@ -16,6 +17,7 @@ pub struct SiteReader<'a> {
     pub directory: PathBuf,
     read: RefCell<BTreeMap<PathBuf, Result<Arc<[u8]>, ReadError>>>,
     sources: RefCell<BTreeMap<String, [u8; 32]>>,
+    decrypted: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl std::fmt::Debug for SiteReader<'_> {
@@ -27,7 +29,7 @@ impl std::fmt::Debug for SiteReader<'_> {
 impl<'a> SiteReader<'a> {
     /// Reads below a directory.
     pub fn new(files: &'a dyn SiteFiles, directory: PathBuf) -> Self {
-        Self { files, directory, read: RefCell::default(), sources: RefCell::default() }
+        Self { files, directory, read: RefCell::default(), sources: RefCell::default(), decrypted: RefCell::default() }
     }
 
     /// The path as seen from where the program runs.
@@ -55,6 +57,17 @@ impl<'a> SiteReader<'a> {
         self.read(&self.path(written))
     }
 
+    /// Content of an age file. Neither it nor the identity goes into the digest of the sources.
+    pub fn decrypt(&self, store: &Path, identity: &Path) -> Result<Sensitive, DecryptError> {
+        self.decrypted.borrow_mut().extend([store.to_path_buf(), identity.to_path_buf()]);
+        self.files.decrypt(store, identity)
+    }
+
+    /// Permissions of a file by its whole path.
+    pub fn mode_of(&self, path: &Path) -> Option<u32> {
+        self.files.mode(path).ok()
+    }
+
     /// Permissions of a file.
     pub fn mode(&self, written: &str) -> Option<u32> {
         self.files.mode(&self.path(written)).ok()
@@ -78,7 +91,7 @@ impl<'a> SiteReader<'a> {
 
     /// All files that were asked for, whether they exist or not.
     pub fn asked(&self) -> Vec<PathBuf> {
-        self.read.borrow().keys().cloned().collect()
+        self.read.borrow().keys().chain(self.decrypted.borrow().iter()).cloned().collect()
     }
 
     fn read(&self, path: &Path) -> Result<Arc<[u8]>, ReadError> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::model::secret::Sensitive;
 use crate::parse::diagnostic::Diagnostics;
-use crate::port::site_files::{Kind, ReadError, SiteFiles};
+use crate::port::site_files::{DecryptError, Kind, ReadError, SiteFiles};
 
 use super::compile::{CompileRequest, Compiled, compile};
 
@@ -35,6 +36,12 @@ impl SiteFiles for Memory {
 
     fn mode(&self, _path: &Path) -> Result<u32, ReadError> {
         Ok(0o600)
+    }
+
+    /// In memory nothing is encrypted: whoever has the identity may read.
+    fn decrypt(&self, store: &Path, identity: &Path) -> Result<Sensitive, DecryptError> {
+        self.read(identity).map_err(|why| DecryptError::Identity(identity.to_owned(), why))?;
+        self.read(store).map(Sensitive::new).map_err(DecryptError::Store)
     }
 
     fn list(&self, path: &Path) -> Result<Vec<PathBuf>, ReadError> {

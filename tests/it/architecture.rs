@@ -73,7 +73,11 @@ const PURE: [&str; 10] =
 const EFFECTS: [&str; 3] = ["edge", "cli", "bin"];
 
 /// Paths that reach for the world; named in `EFFECTS` only.
-const WORLD: [&str; 31] = [
+const WORLD: [&str; 35] = [
+    "age",
+    "rsa",
+    "ssh_key",
+    "rcgen",
     "bollard",
     "notify",
     "axum",

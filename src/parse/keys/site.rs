@@ -2,7 +2,8 @@
 
 use super::container::PAIRS;
 use super::ours::{DEFAULTS, JOB, NAMES, SERVICE};
-use crate::parse::leaves::{ADDRESS, BOOLEAN, CIDR, COUNT, ENGINE, NAME, PERCENT, TEXT};
+use super::role::GENERATORS;
+use crate::parse::leaves::{ADDRESS, BOOLEAN, CIDR, COUNT, ENGINE, NAME, PERCENT, POSITIVE, TEXT};
 use crate::parse::shape::Shape::{Anything, Either, List, Map, Object, OneOf};
 use crate::parse::shape::{Shape, Table, key, refused, required};
 
@@ -36,7 +37,8 @@ pub const SPEC: Table = Table {
         key("defaults", Object(&DEFAULTS_TABLE), "What lies under every container."),
         key("networks", Map(&Object(&NETWORK)), "Networks of the engine, and networks of addresses (with `cidr`)."),
         key("volumes", Map(&Object(&VOLUME)), "Named volumes."),
-        key("secrets", Map(&Object(&SECRET)), "Secrets, from files or from the environment."),
+        key("secrets", Map(&Object(&SECRET)), "Secrets: from files, from the environment, or made for the store."),
+        key("secret_store", Object(&SECRET_STORE), "An encrypted file with secrets, whose names need no declaration."),
         key("configs", Map(&Object(&CONFIG)), "Contents that several services see as files."),
         key("services", Map(&Object(&SERVICE)), "Long-running containers."),
         key("jobs", Map(&Object(&JOB)), "Containers that run to completion."),
@@ -173,6 +175,9 @@ const SECRET: Table = Table {
     keys: &[&[
         key("file", TEXT, "Path of the file that holds it, relative to the site."),
         key("environment", TEXT, "Variable of Mastic's own environment that holds it."),
+        key("generate", OneOf(GENERATORS), "It is in the store, and `mastic secrets generate` makes it."),
+        key("length", POSITIVE, "Its length where it is made: characters of `password` and `hex`, bits of `rsa-key`."),
+        key("help", TEXT, "What it is for."),
         refused("external", "there is no store of secrets in a plain engine; use `file` or `environment`"),
         refused("name", "a secret is known by its key"),
         refused("labels", "a secret is no object of the engine here"),
@@ -180,6 +185,24 @@ const SECRET: Table = Table {
         refused("driver_opts", "there is no store of secrets in a plain engine; use `file` or `environment`"),
         refused("template_driver", "name the file *.j2 under `files` instead"),
     ]],
+};
+
+const SECRET_STORE: Table = Table {
+    what: "a store of secrets",
+    keys: &[&[
+        required("file", TEXT, "Path of the age file, relative to the site; it may lie in a repository."),
+        required(
+            "identity",
+            Either(&[TEXT, Object(&CREDENTIAL)]),
+            "Path of the age identity that opens it, relative to the site; or a credential of systemd.",
+        ),
+        key("recipients", List(&TEXT), "More age recipients (`age1...`) for whom it is encrypted."),
+    ]],
+};
+
+const CREDENTIAL: Table = Table {
+    what: "a credential",
+    keys: &[&[required("credential", NAME, "Its name: the file of that name in $CREDENTIALS_DIRECTORY.")]],
 };
 
 const CONFIG: Table = Table {
