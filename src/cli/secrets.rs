@@ -68,9 +68,10 @@ pub enum Verb {
 
 #[derive(Serialize)]
 struct Made {
-    made: Vec<String>,
+    names: Vec<String>,
+    /// Made as well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    identity_made: Option<PathBuf>,
+    identity: Option<PathBuf>,
     store: PathBuf,
 }
 
@@ -134,7 +135,7 @@ fn identity(paths: &StorePaths) -> Result<bool, CommandError> {
 }
 
 fn generate(global: &Global, survey: &Survey, paths: &StorePaths) -> Result<Exit, CommandError> {
-    let identity_made = identity(paths)?.then(|| paths.identity.clone());
+    let new_identity = identity(paths)?.then(|| paths.identity.clone());
     let mut store = open(paths)?;
     let known = store.read()?;
     let mut values = Vec::new();
@@ -146,22 +147,25 @@ fn generate(global: &Global, survey: &Survey, paths: &StorePaths) -> Result<Exit
     if !values.is_empty() || !store.exists() {
         store.set(&values)?;
     }
-    let made =
-        Made { made: values.into_iter().map(|(name, _)| name).collect(), identity_made, store: paths.file.clone() };
+    let made = Made {
+        names: values.into_iter().map(|(name, _)| name).collect(),
+        identity: new_identity,
+        store: paths.file.clone(),
+    };
     output::show(global, &made, || made.to_string())?;
     Ok(Exit::Done)
 }
 
 impl std::fmt::Display for Made {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if let Some(identity) = &self.identity_made {
+        if let Some(identity) = &self.identity {
             writeln!(
                 formatter,
                 "made the identity {}: without it the store cannot be opened; keep a copy, and no copy in the repository",
                 identity.display()
             )?;
         }
-        match self.made.as_slice() {
+        match self.names.as_slice() {
             [] => writeln!(formatter, "nothing is missing in {}", self.store.display()),
             made => writeln!(formatter, "made {} in {}: {}", made.len(), self.store.display(), made.join(", ")),
         }
@@ -264,11 +268,8 @@ fn rotate(global: &Global, survey: &Survey, paths: &StorePaths, name: &str) -> R
     let mut store = existing(paths)?;
     let values = make(name, wanted.recipe)?;
     store.set(&values)?;
-    let made = Made {
-        made: values.into_iter().map(|(name, _)| name).collect(),
-        identity_made: None,
-        store: paths.file.clone(),
-    };
+    let made =
+        Made { names: values.into_iter().map(|(name, _)| name).collect(), identity: None, store: paths.file.clone() };
     output::show(global, &made, || made.to_string())?;
     Ok(Exit::Done)
 }

@@ -106,7 +106,7 @@ fn block(value: &str) -> Option<String> {
         && value
             .lines()
             .all(|line| !line.is_empty() && !line.starts_with([' ', '\t']) && !line.contains(char::is_control));
-    (fits && value.len() > 1).then(|| value.lines().map(|line| format!("  {line}\n")).collect())
+    (fits && value.len() > 1).then(|| value.split_inclusive('\n').flat_map(|line| ["  ", line]).collect())
 }
 
 /// JSON's way of quoting is YAML's as well.
@@ -153,7 +153,14 @@ mod tests {
             b"a: !tag HUNTER2\n",
             b"a: \xffHUNTER2\n",
         ];
-        insta::assert_snapshot!(texts.map(fault).join("\n"), @"");
+        insta::assert_snapshot!(texts.map(fault).join("\n"), @r"
+        line 2: this is not YAML in UTF-8
+        line 2: this name is there already
+        line 1: write `NAME: VALUE`, one below the other
+        line 2: a value has to be one text, not a list or a mapping
+        line 1: write `NAME: VALUE`
+        line 1: this is not YAML in UTF-8
+        ");
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod registries;
 mod render_speed;
 mod roles;
 mod rollouts;
+mod secret_store;
 mod secrets;
 mod signals;
 mod site;
