@@ -103,8 +103,11 @@ fn the_help_says_what_there_is() {
     init         Start a site: writes a small one with comments that runs as it is
     validate     Check the site, and tell all that is wrong with it
     schema       Print the JSON Schema of a site, for editors
+    roles        List the roles that there are, describe one, or check it
+    secrets      Make, list, edit and change the site's secrets
     explain      Tell where a value of the site comes from
     render       Show the files that are mounted into containers, as rendered
+    build        Build the images of roles
     plan         Show what would change, and why
     diff         Show what would change as unified diffs
     apply        Bring the host to its desired state, and wait until it is there
