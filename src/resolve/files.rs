@@ -24,7 +24,7 @@ use crate::render::template::Rendered;
 
 use super::compile::HostCompiler;
 use super::expand::template_error;
-use super::roles::objects::{OF_PROVIDER, connection_template, find};
+use super::roles::objects::{OF_PROVIDER, PROGRAM_OF_PROVIDER, connection_template, find, program};
 
 /// The files of an instance and the mounts that show them.
 #[derive(Debug, Default)]
@@ -113,6 +113,9 @@ impl HostCompiler<'_> {
             normal_target(&entry.target.value)
         };
         let (rendered, source) = match &entry.content {
+            FileContent::Source(source) if source.value.starts_with(PROGRAM_OF_PROVIDER) => {
+                (self.program_of_provider(&source.value)?, None)
+            }
             FileContent::Source(source) if source.value.starts_with(OF_PROVIDER) => {
                 (self.of_provider(&source.value, source.place)?, None)
             }
@@ -159,6 +162,14 @@ impl HostCompiler<'_> {
         let rendered = self.render_inline(&connection_template(&declared), place);
         self.enter(own.as_ref());
         rendered
+    }
+
+    /// The program of a provider; none where the image brings it along.
+    fn program_of_provider(&mut self, source: &str) -> Option<Rendered> {
+        let provider = source.strip_prefix(PROGRAM_OF_PROVIDER)?;
+        let (serving, declared) = find(&self.tree.site.roles, provider)?;
+        let content = self.reader.source_at(&program(&serving, &declared)?).ok()?;
+        Some(verbatim(&content))
     }
 
     fn config(&mut self, grant: &Grant) -> Option<Draft> {

@@ -432,6 +432,10 @@ pub fn over_service(service: &Node, job: &Node) -> Node {
     if let crate::parse::node::Value::Mapping(mapping) = &mut base.value {
         let taken: BTreeSet<&str> = NOT_INHERITED.into_iter().collect();
         mapping.retain(|key, _| !taken.contains(key.as_str()));
+        // What a job has its image do is not a variation of what its service does, but something else.
+        if job.get("kolla").is_some() {
+            mapping.shift_remove("kolla");
+        }
     }
     crate::parse::container::over_defaults(&base, job)
 }

@@ -6,6 +6,7 @@
 //! `{"connection": ..., "items": [...]}`. Both parts are files of the job, readable in its container alone: nothing of
 //! them is in arguments, environment or labels.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::parse::diagnostic::Diagnostic;
@@ -24,8 +25,10 @@ const ITEMS: &str = "/run/mastic/objects/items.json";
 const SCRIPT: &str = "{ printf '{\"connection\":'; cat /run/mastic/objects/connection.json; printf ',\"items\":'; \
                       cat /run/mastic/objects/items.json; printf '}'; } | \"$@\"";
 
-/// First part of the source of a file that another role renders.
+/// First part of the source of a file that another role renders: what its program is told of the way to the server.
 pub const OF_PROVIDER: &str = "provider:";
+/// First part of the source of a file that is the program itself, from the folder `objects/` of the role that has it.
+pub const PROGRAM_OF_PROVIDER: &str = "program-of-provider:";
 
 /// Makes a job of every set of objects.
 pub fn add(site: &mut Site, errors: &mut Vec<Diagnostic>) {
@@ -78,13 +81,21 @@ fn job(used: &RoleUse, written: &Written, serving: &RoleUse, declared: &Written,
         ("target", make.text(CONNECTION)),
         ("mode", make.text("0444")),
     ]);
+    let mut files = vec![content, connection];
+    if let Some(path) = program.first().and_then(Node::as_text).filter(|path| path.starts_with('/')) {
+        files.push(make.mapping([
+            ("source", make.text(&format!("{PROGRAM_OF_PROVIDER}{provider}"))),
+            ("target", make.text(path)),
+            ("mode", make.text("0555")),
+        ]));
+    }
     let service = declared.node.get("in").and_then(Node::as_text).unwrap_or_default();
     let mut pairs = vec![
         ("like", make.text(&serving.name_of(service))),
         ("entrypoint", make.list(entrypoint)),
         ("command", make.list(Vec::new())),
         ("kolla", make.null()),
-        ("files", make.list(vec![content, connection])),
+        ("files", make.list(files)),
     ];
     let before = |node: &Node, used: &RoleUse| -> Vec<Node> {
         let names = node.get("depends_on").map(Node::items).unwrap_or_default();
@@ -98,6 +109,12 @@ fn job(used: &RoleUse, written: &Written, serving: &RoleUse, declared: &Written,
         pairs.push(("depends_on", make.list(after)));
     }
     make.mapping(pairs)
+}
+
+/// The path of a provider's program in its role; programs that an image brings along are not there.
+pub fn program(serving: &RoleUse, declared: &Written) -> Option<PathBuf> {
+    let path = declared.node.get("command")?.items().first()?.as_text()?;
+    Some(serving.role.directory.join("objects").join(Path::new(path).file_name()?))
 }
 
 /// What a provider's programs are told about the way to the server, as a template.

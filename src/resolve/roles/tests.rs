@@ -323,7 +323,7 @@ spec:
   providers:
     user:
       in: clients
-      command: [objects, user]
+      command: [/usr/lib/objects, user]
       connection: {port: "{{ sql_port }}", password: "{{ secrets.sql_root }}"}
       depends_on: [sql]
 "#;
@@ -355,7 +355,7 @@ fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
     assert_eq!(job.image.familiar(), "mastic/clients:latest");
     assert_eq!(job.depends_on.keys().collect::<Vec<_>>(), ["sql"]);
     let entrypoint = job.settings.entrypoint.clone().unwrap();
-    assert_eq!(entrypoint[4..], ["objects", "user", "apply"]);
+    assert_eq!(entrypoint[4..], ["/usr/lib/objects", "user", "apply"]);
     let json = |index: usize| {
         let text = String::from_utf8(job.files[index].content.expose().to_vec()).unwrap();
         serde_json::from_str::<serde_json::Value>(&text).unwrap()
@@ -365,6 +365,7 @@ fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
         serde_json::json!([{"name": "a\"b", "password": "s3<ret", "hosts": ["%"], "grants": {"a\"b.*": ["ALL"]}}])
     );
     assert_eq!(json(1), serde_json::json!({"port": 3306, "password": "r00t"}));
+    assert_eq!((job.files[2].target.as_str(), job.files[2].mode), ("/usr/lib/objects", 0o555));
     assert!(!format!("{:?}", job.files[0].shown).contains("s3"), "people see a placeholder");
 }
 

@@ -153,3 +153,7 @@ def run(kinds):
         fail(1, f"{type(error).__name__} in {frame.tb_frame.f_code.co_filename} line {frame.tb_lineno}")
     json.dump({"items": answers}, sys.stdout)
     print()
+    refused = [answer["error"] for answer in answers if answer.get("error")]
+    if refused:
+        # The job that runs this has failed then; what could be done has been done.
+        fail(1, "; ".join(" ".join(error.split()) for error in refused))
