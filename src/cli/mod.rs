@@ -31,6 +31,7 @@ pub mod schema;
 pub mod secrets;
 mod secrets_edit;
 pub mod status;
+pub mod target;
 pub mod validate;
 pub mod wait;
 mod watching;

@@ -4,17 +4,14 @@ use clap::Args;
 
 use crate::control::command::{Command, Reconcile, Wait};
 use crate::edge::agent_client::AgentClient;
-use crate::model::names::{JobName, ServiceName};
+use crate::model::names::JobName;
 use crate::model::time::Span;
 
 use super::args::{Global, span};
 use super::ask::{Follow, ask_and_tell};
 use super::error::{CommandError, Exit};
+use super::target::{Order, Target, TargetOrHost, each, each_or_host};
 use super::validate::no_site;
-
-fn service(text: &str) -> Result<ServiceName, String> {
-    ServiceName::new(text).map_err(|error| error.to_string())
-}
 
 fn job(text: &str) -> Result<JobName, String> {
     JobName::new(text).map_err(|error| error.to_string())
@@ -107,11 +104,11 @@ pub async fn rollback(global: &Global, options: Rollback) -> Result<Exit, Comman
 
 /// Options of `restart`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  mastic restart web\n  mastic restart web --no-wait")]
+#[command(after_help = "Examples:\n  mastic restart web\n  mastic restart web --no-wait\n  mastic restart --role keystone")]
 pub struct Restart {
-    /// Which
-    #[arg(value_name = "SERVICE", value_parser = service)]
-    pub service: ServiceName,
+    /// Which.
+    #[command(flatten)]
+    pub target: Target,
     /// How to wait.
     #[command(flatten)]
     pub waiting: Waiting,
@@ -119,19 +116,23 @@ pub struct Restart {
 
 /// Restarts.
 pub async fn restart(global: &Global, options: Restart) -> Result<Exit, CommandError> {
-    let command = Command::Restart { service: options.service, user: Global::user(), wait: options.waiting.wait() };
-    ask_and_tell(global, "restart", Follow::Accepted, command).await
+    each(global, "restart", &options.target, Order::Start, |service| Command::Restart {
+        service,
+        user: Global::user(),
+        wait: options.waiting.wait(),
+    })
+    .await
 }
 
 /// Options of `stop`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mastic stop web --reason 'new disk' --for 1h\n  mastic stop web && mastic start web"
+    after_help = "Examples:\n  mastic stop web --reason 'new disk' --for 1h\n  mastic stop web && mastic start web\n  mastic stop --role nova --reason upgrade"
 )]
 pub struct Stop {
-    /// Which
-    #[arg(value_name = "SERVICE", value_parser = service)]
-    pub service: ServiceName,
+    /// Which.
+    #[command(flatten)]
+    pub target: Target,
     /// Why and for how long.
     #[command(flatten)]
     pub holding: Holding,
@@ -142,23 +143,23 @@ pub struct Stop {
 
 /// Stops.
 pub async fn stop(global: &Global, options: Stop) -> Result<Exit, CommandError> {
-    let command = Command::Stop {
-        service: options.service,
+    each(global, "stop", &options.target, Order::Stop, |service| Command::Stop {
+        service,
         user: Global::user(),
-        reason: options.holding.reason,
+        reason: options.holding.reason.clone(),
         lasts: options.holding.lasts,
         wait: options.waiting.wait(),
-    };
-    ask_and_tell(global, "stop", Follow::Accepted, command).await
+    })
+    .await
 }
 
 /// Options of `start`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  mastic start web\n  mastic start web --timeout 2m")]
 pub struct Start {
-    /// Which
-    #[arg(value_name = "SERVICE", value_parser = service)]
-    pub service: ServiceName,
+    /// Which.
+    #[command(flatten)]
+    pub target: Target,
     /// How to wait.
     #[command(flatten)]
     pub waiting: Waiting,
@@ -166,8 +167,12 @@ pub struct Start {
 
 /// Starts what was stopped.
 pub async fn start(global: &Global, options: Start) -> Result<Exit, CommandError> {
-    let command = Command::Start { service: options.service, user: Global::user(), wait: options.waiting.wait() };
-    ask_and_tell(global, "start", Follow::Accepted, command).await
+    each(global, "start", &options.target, Order::Start, |service| Command::Start {
+        service,
+        user: Global::user(),
+        wait: options.waiting.wait(),
+    })
+    .await
 }
 
 /// Options of `pause`.
@@ -176,9 +181,9 @@ pub async fn start(global: &Global, options: Start) -> Result<Exit, CommandError
     after_help = "Examples:\n  mastic pause --reason 'moving racks' --for 1h   # the whole host\n  mastic pause web --reason debugging"
 )]
 pub struct Pause {
-    /// Which; without it the whole host
-    #[arg(value_name = "SERVICE", value_parser = service)]
-    pub service: Option<ServiceName>,
+    /// Which.
+    #[command(flatten)]
+    pub target: TargetOrHost,
     /// Why and for how long.
     #[command(flatten)]
     pub holding: Holding,
@@ -186,43 +191,41 @@ pub struct Pause {
 
 /// Pauses.
 pub async fn pause(global: &Global, options: Pause) -> Result<Exit, CommandError> {
-    let command = Command::Pause {
-        service: options.service,
+    each_or_host(global, "pause", &options.target, |service| Command::Pause {
+        service,
         user: Global::user(),
-        reason: options.holding.reason,
+        reason: options.holding.reason.clone(),
         lasts: options.holding.lasts,
-    };
-    ask_and_tell(global, "pause", Follow::Accepted, command).await
+    })
+    .await
 }
 
 /// Options of `resume`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  mastic resume\n  mastic resume web")]
 pub struct Resume {
-    /// Which; without it the whole host
-    #[arg(value_name = "SERVICE", value_parser = service)]
-    pub service: Option<ServiceName>,
+    /// Which.
+    #[command(flatten)]
+    pub target: TargetOrHost,
 }
 
 /// Ends a pause.
 pub async fn resume(global: &Global, options: Resume) -> Result<Exit, CommandError> {
-    let command = Command::Resume { service: options.service, user: Global::user() };
-    ask_and_tell(global, "resume", Follow::Accepted, command).await
+    each_or_host(global, "resume", &options.target, |service| Command::Resume { service, user: Global::user() }).await
 }
 
 /// Options of `retry`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  mastic retry web\n  mastic apply --retry        # all that failed")]
 pub struct Retry {
-    /// Which
-    #[arg(value_name = "SERVICE", value_parser = service)]
-    pub service: ServiceName,
+    /// Which.
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// Tries once more.
 pub async fn retry(global: &Global, options: Retry) -> Result<Exit, CommandError> {
-    let command = Command::Retry { service: options.service, user: Global::user() };
-    ask_and_tell(global, "retry", Follow::Accepted, command).await
+    each(global, "retry", &options.target, Order::Start, |service| Command::Retry { service, user: Global::user() }).await
 }
 
 /// Options of `run-job`.
