@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::model::desired::Hook;
 use crate::model::names::ServiceName;
 use crate::model::probe::{Probe, ProbeAnswer, Readiness};
-use crate::observe::observed::{ObservedContainer, Status};
+use crate::observe::observed::{Health, ObservedContainer, Status};
 use crate::plan::step::Subject;
 use crate::port::prober::Reply;
 
@@ -55,6 +55,21 @@ impl Reconciler {
                 continue;
             }
             self.probe_due.remove(service);
+            if !self.mode.act && matches!(readiness.probe, Probe::Exec { .. }) {
+                // Who only looks runs no commands: what was proven ready and is healthy counts as ready.
+                let proven = self.memory.instances.get(service).and_then(|memory| memory.proven.as_ref());
+                let is_proven = proven.is_some_and(|proven| proven.container_id == container.id);
+                let answer = ProbeAnswer {
+                    container_id: container.id.clone(),
+                    at: self.now(),
+                    ready: is_proven && matches!(container.state.health, Health::None | Health::Healthy),
+                    message: "its command is not run by who only looks".to_owned(),
+                };
+                self.observer.observed.probes.insert(service.clone(), answer);
+                self.probe_due.insert(service.clone(), now + STEADY);
+                self.dirty.insert(Subject::Service(service.clone()));
+                continue;
+            }
             self.probes_in_flight.insert(service.clone());
             let ports = self.ports.clone();
             let (service, readiness) = (service.clone(), readiness.clone());
