@@ -104,7 +104,9 @@ pub async fn rollback(global: &Global, options: Rollback) -> Result<Exit, Comman
 
 /// Options of `restart`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:\n  mastic restart web\n  mastic restart web --no-wait\n  mastic restart --role keystone")]
+#[command(
+    after_help = "Examples:\n  mastic restart web\n  mastic restart web --no-wait\n  mastic restart --role keystone"
+)]
 pub struct Restart {
     /// Which.
     #[command(flatten)]
@@ -225,7 +227,8 @@ pub struct Retry {
 
 /// Tries once more.
 pub async fn retry(global: &Global, options: Retry) -> Result<Exit, CommandError> {
-    each(global, "retry", &options.target, Order::Start, |service| Command::Retry { service, user: Global::user() }).await
+    each(global, "retry", &options.target, Order::Start, |service| Command::Retry { service, user: Global::user() })
+        .await
 }
 
 /// Options of `run-job`.

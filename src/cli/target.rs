@@ -97,7 +97,9 @@ fn services(
     let accepted = DiskStore::open(&state).load_accepted()?;
     let Some(accepted) = accepted else {
         let message = format!("nothing was ever applied with the state directory {}", state.display());
-        return Err(CommandError::failed(message).hinted("apply a site first, or name the right directory with --state-dir"));
+        return Err(
+            CommandError::failed(message).hinted("apply a site first, or name the right directory with --state-dir")
+        );
     };
     let mut services = in_order(&accepted, role);
     if services.is_empty() {

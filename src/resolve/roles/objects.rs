@@ -70,12 +70,9 @@ fn job(used: &RoleUse, written: &Written, serving: &RoleUse, declared: &Written,
     let words = ["/bin/sh", "-c", SCRIPT, "objects"].map(|word| make.text(word));
     let verb = [make.text("apply")];
     let entrypoint = words.into_iter().chain(program.iter().cloned()).chain(verb).collect();
-    let items = written.node.get("items").map_or_else(|| "[]".to_owned(), expression);
-    let content = make.mapping([
-        ("content", make.text(&format!("{{{{ {items} | tojson }}}}"))),
-        ("target", make.text(ITEMS)),
-        ("mode", make.text("0444")),
-    ]);
+    let items = written.node.get("items").map_or_else(|| "[]".to_owned(), json_template);
+    let content =
+        make.mapping([("content", make.text(&items)), ("target", make.text(ITEMS)), ("mode", make.text("0444"))]);
     let connection = make.mapping([
         ("source", make.text(&format!("{OF_PROVIDER}{provider}"))),
         ("target", make.text(CONNECTION)),
@@ -97,16 +94,15 @@ fn job(used: &RoleUse, written: &Written, serving: &RoleUse, declared: &Written,
         ("kolla", make.null()),
         ("files", make.list(files)),
     ];
-    let before = |node: &Node, used: &RoleUse| -> Vec<Node> {
+    // As a mapping: a service is waited for until it is ready, a job until it is done.
+    let before = |node: &Node, used: &RoleUse| -> Vec<(String, Node)> {
         let names = node.get("depends_on").map(Node::items).unwrap_or_default();
-        names
-            .iter()
-            .filter_map(|name| Some(Node::text(used.name_of(name.as_text()?), name.place, name.layer)))
-            .collect()
+        names.iter().filter_map(|name| Some((used.name_of(name.as_text()?), make.mapping([])))).collect()
     };
-    let after: Vec<Node> = before(&declared.node, serving).into_iter().chain(before(&written.node, used)).collect();
+    let after: Vec<(String, Node)> =
+        before(&declared.node, serving).into_iter().chain(before(&written.node, used)).collect();
     if !after.is_empty() {
-        pairs.push(("depends_on", make.list(after)));
+        pairs.push(("depends_on", make.mapping(after.iter().map(|(name, node)| (name.as_str(), node.clone())))));
     }
     make.mapping(pairs)
 }
@@ -119,24 +115,40 @@ pub fn program(serving: &RoleUse, declared: &Written) -> Option<PathBuf> {
 
 /// What a provider's programs are told about the way to the server, as a template.
 pub fn connection_template(declared: &Written) -> String {
-    let connection = declared.node.get("connection").map_or_else(|| "{}".to_owned(), expression);
-    format!("{{{{ {connection} | tojson }}}}")
+    declared.node.get("connection").map_or_else(|| "{}".to_owned(), json_template)
 }
 
-/// A tree as one expression, so that values keep their types and any text survives in JSON.
-fn expression(node: &Node) -> String {
+/// A tree as a template of JSON: values keep their types, and any text survives.
+fn json_template(node: &Node) -> String {
+    let mut statements = String::new();
+    let expression = expression(node, &mut statements);
+    format!("{statements}{{{{ {expression} | tojson }}}}")
+}
+
+/// A tree as one expression. What is more than expressions (a loop) is captured by a statement before it.
+fn expression(node: &Node, statements: &mut String) -> String {
     match &node.value {
         Value::Mapping(mapping) => {
-            let pairs =
-                mapping.iter().map(|(key, entry)| format!("({}): {}", text_expression(key), expression(&entry.value)));
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+            let mut pairs = Vec::new();
+            for (key, entry) in mapping {
+                pairs.push(format!("({}): {}", text_expression(key), expression(&entry.value, statements)));
+            }
+            format!("{{{}}}", pairs.join(", "))
         }
-        Value::Sequence(items) => format!("[{}]", items.iter().map(expression).collect::<Vec<_>>().join(", ")),
+        Value::Sequence(items) => {
+            let items: Vec<String> = items.iter().map(|item| expression(item, statements)).collect();
+            format!("[{}]", items.join(", "))
+        }
         Value::Scalar(Scalar { text, kind }) => match kind {
             ScalarKind::Null => "none".to_owned(),
             ScalarKind::Boolean(truth) => truth.to_string(),
             ScalarKind::Integer(number) => number.to_string(),
             ScalarKind::Float(_) => text.clone(),
+            ScalarKind::Text if text.contains("{%") => {
+                let name = format!("captured_{}", statements.matches("{% endset %}").count());
+                statements.push_str(&format!("{{% set {name} %}}{text}{{% endset %}}"));
+                format!("({name} ~ \"\")")
+            }
             ScalarKind::Text => text_expression(text),
         },
     }

@@ -324,7 +324,10 @@ spec:
     user:
       in: clients
       command: [/usr/lib/objects, user]
-      connection: {port: "{{ sql_port }}", password: "{{ secrets.sql_root }}"}
+      connection:
+        port: "{{ sql_port }}"
+        password: "{{ secrets.sql_root }}"
+        urls: "{% for member in members %}http://{{ member.ip }} {% endfor %}"
       depends_on: [sql]
 "#;
 
@@ -348,8 +351,13 @@ fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
     let site = site(
         "  hosts: {one: {}}\n  secrets: {sql_root: {file: root}, app_sql: {file: app}}\n  roles: [{role: sql}, {role: app, vars: {app_name: 'a\"b'}}]\n",
     );
-    let roles =
-        [("roles/sql/role.yaml", SERVER), ("roles/app/role.yaml", APPLICATION), ("root", "r00t\n"), ("app", "s3<ret")];
+    let roles = [
+        ("roles/sql/role.yaml", SERVER),
+        ("roles/app/role.yaml", APPLICATION),
+        ("roles/sql/objects/objects", "#!/bin/sh\n"),
+        ("root", "r00t\n"),
+        ("app", "s3<ret"),
+    ];
     let desired = compiled(&site, "one", &roles).unwrap();
     let job = &desired.jobs["app-user"];
     assert_eq!(job.image.familiar(), "mastic/clients:latest");
@@ -364,7 +372,7 @@ fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
         json(0),
         serde_json::json!([{"name": "a\"b", "password": "s3<ret", "hosts": ["%"], "grants": {"a\"b.*": ["ALL"]}}])
     );
-    assert_eq!(json(1), serde_json::json!({"port": 3306, "password": "r00t"}));
+    assert_eq!(json(1), serde_json::json!({"port": 3306, "password": "r00t", "urls": "http://127.0.0.1 "}));
     assert_eq!((job.files[2].target.as_str(), job.files[2].mode), ("/usr/lib/objects", 0o555));
     assert!(!format!("{:?}", job.files[0].shown).contains("s3"), "people see a placeholder");
 }
