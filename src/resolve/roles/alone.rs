@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::parse::diagnostic::Diagnostics;
+use crate::parse::read::At;
+use crate::parse::role::Declared;
+use crate::parse::source::{Place, Sources};
 use crate::port::site_files::{Kind, ReadError, SiteFiles};
 use crate::resolve::compile::{CompileRequest, Compiled, compile};
 
@@ -21,11 +24,12 @@ pub fn check(
     files: &dyn SiteFiles,
 ) -> Result<Compiled, Diagnostics> {
     let with = company(name, directories, files);
-    let mut secrets: Vec<String> = with.iter().flat_map(|role| needed_secrets(role, directories, files)).collect();
+    let mut secrets: Vec<String> = with.iter().flat_map(|(role, _)| needed_secrets(role, directories, files)).collect();
     secrets.sort();
     secrets.dedup();
     let declared: Vec<String> = secrets.iter().map(|secret| format!("{secret}: {{environment: MADE_UP}}")).collect();
-    let roles: Vec<String> = with.iter().map(|role| format!("{{role: {role}}}")).collect();
+    let roles = with.iter().map(|(role, vars)| format!("{{role: {role}, vars: {{{}}}}}", vars.join(", ")));
+    let roles: Vec<String> = roles.collect();
     let text = format!(
         "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: made-up}}\nspec:\n  hosts: {{here: {{address: 192.0.2.10}}}}\n  \
          secrets: {{{}}}\n  roles: [{}]\n",
@@ -42,26 +46,47 @@ pub fn check(
     compile(&request, &WithSite { files, text: text.into_bytes() })
 }
 
-/// The role and those that its objects need.
-fn company(name: &str, directories: &[PathBuf], files: &dyn SiteFiles) -> Vec<String> {
-    let mut with = vec![name.to_owned()];
+/// The role and those that its objects need, each with values for the variables that it requires.
+fn company(name: &str, directories: &[PathBuf], files: &dyn SiteFiles) -> Vec<(String, Vec<String>)> {
+    let mut with = vec![(name.to_owned(), Vec::new())];
     let mut next = 0;
-    while let Some(role) = with.get(next).cloned() {
-        next += 1;
-        let mut sources = crate::parse::source::Sources::default();
+    while let Some((name, _)) = with.get(next).cloned() {
+        let mut sources = Sources::default();
         let mut errors = Vec::new();
-        let wanted = crate::parse::read::At::new(role, crate::parse::source::Place::default());
-        let Some(role) = Finder::new(files, directories.to_vec(), &mut sources).find(&wanted, &mut errors) else {
-            continue;
-        };
-        let providers = role.objects.values().filter_map(|written| written.node.get("provider")?.as_text());
-        for serving in providers.filter_map(|provider| provider.split('/').next()) {
-            if !with.iter().any(|known| known == serving) {
-                with.push(serving.to_owned());
+        let mut finder = Finder::new(files, directories.to_vec(), &mut sources);
+        if let Some(role) = finder.find(&At::new(name, Place::default()), &mut errors) {
+            let required = role.vars.iter().filter(|(_, declared)| declared.required && declared.default.is_none());
+            let vars = required.map(|(name, declared)| format!("{name}: {}", made_up(declared))).collect();
+            let providers = role.objects.values().filter_map(|written| written.node.get("provider")?.as_text());
+            for serving in providers.filter_map(|provider| provider.split('/').next()) {
+                if !with.iter().any(|(known, _)| known == serving) {
+                    with.push((serving.to_owned(), Vec::new()));
+                }
+            }
+            if let Some((_, known)) = with.get_mut(next) {
+                *known = vars;
             }
         }
+        next += 1;
     }
     with
+}
+
+/// A value that fits a variable, as YAML.
+fn made_up(declared: &Declared) -> String {
+    if let Some(choice) = declared.choices.first() {
+        return format!("'{choice}'");
+    }
+    match declared.kind.as_str() {
+        "integer" | "number" | "port" => declared.minimum.unwrap_or(1).to_string(),
+        "boolean" => "false".to_owned(),
+        "duration" => "1s".to_owned(),
+        "size" => "1m".to_owned(),
+        "list" => "[]".to_owned(),
+        "mapping" => "{}".to_owned(),
+        "address" => "192.0.2.20".to_owned(),
+        _ => "made-up".to_owned(),
+    }
 }
 
 /// Files, with a site that is in none of them.
