@@ -24,6 +24,7 @@ use crate::edge::agent_socket::AgentSocket;
 use crate::edge::{http, systemd};
 
 use super::args::Global;
+use super::certs;
 use super::error::{CommandError, Exit};
 use super::watching;
 use super::world::{Access, World};
@@ -48,6 +49,11 @@ pub struct Options {
 /// Runs until it is told to end; the containers stay.
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let place = global.place();
+    if let Some(request) = place.request.clone() {
+        // Before the site is read: what it waits for may be a certificate.
+        certs::keep_own(&request);
+        tokio::spawn(certs::keep_on(request));
+    }
     let world = World::open(&place, Access::Act, "agent").await?;
     let socket = match AgentSocket::bind(&place.state).await {
         Ok(socket) => Some(socket),

@@ -10,7 +10,7 @@ use crate::resolve::compile::CompileRequest;
 
 use super::world::Place;
 use super::{
-    agent, apply, build, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate,
+    agent, apply, build, certs, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate,
     output, plan, render, roles, schema, secrets, status, validate, wait, why,
 };
 
@@ -102,6 +102,8 @@ pub enum Verb {
     Roles(roles::Options),
     /// Make, list, edit and change the site's secrets
     Secrets(secrets::Options),
+    /// Make, list and renew the certificates of the site's own authority
+    Certs(certs::Options),
     /// Tell where a value of the site comes from
     Explain(explain::Options),
     /// Show the files that are mounted into containers, as rendered

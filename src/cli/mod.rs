@@ -10,6 +10,7 @@ pub mod apply;
 pub mod args;
 pub mod ask;
 pub mod build;
+pub mod certs;
 pub mod describe;
 pub mod destroy;
 pub mod diff;
@@ -101,6 +102,7 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Validate(options) => validate::run(&global, &options),
         Verb::Schema(options) => schema::run(&global, &options),
+        Verb::Certs(options) => certs::run(&global, &options),
         Verb::Secrets(options) => secrets::run(&global, &options).await,
         Verb::Explain(options) => explain::run(&global, &options),
         Verb::Roles(options) => roles::run(&global, &options),

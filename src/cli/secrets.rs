@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::edge::secret_maker::make;
 use crate::edge::secret_store::{SecretStore, make_identity};
 use crate::edge::site_files::DiskSiteFiles;
+use crate::model::certificate::PREFIX;
 use crate::model::recipe::{PUBLIC, Recipe};
 use crate::model::secret::Sensitive;
 use crate::parse::secret_store::Store;
@@ -205,7 +206,7 @@ fn list(global: &Global, survey: &Survey, paths: &StorePaths) -> Result<Exit, Co
         help: None,
     };
     listed.extend(survey.elsewhere.iter().map(|(name, from)| plain(name, from, None)));
-    let stored = known.keys().filter(|name| !survey.wanted.contains_key(*name));
+    let stored = known.keys().filter(|name| !survey.wanted.contains_key(*name) && !name.starts_with(PREFIX));
     listed.extend(stored.map(|name| plain(name, "store", Some(true))));
     listed.sort_by(|left, right| left.name.cmp(&right.name));
     output::show(global, &listed, || listed.iter().map(Listed::line).collect())?;

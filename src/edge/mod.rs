@@ -7,8 +7,10 @@ pub mod agent_socket;
 #[cfg(test)]
 mod agent_socket_tests;
 mod atomic;
+pub mod authority;
 pub mod build_inputs;
 pub mod built_in;
+pub mod certificates;
 pub mod clock;
 pub mod coordinator;
 pub mod docker;

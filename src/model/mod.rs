@@ -1,5 +1,6 @@
 //! Plain data that every room shares: no I/O, no async, no clock.
 
+pub mod certificate;
 pub mod condition;
 pub mod desired;
 pub mod file;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::certificate::Part;
 use crate::model::desired::{Dependency, DependencyTarget, Hook, Hooks, Need, OnFailure, Rollout, Unhealthy};
 use crate::model::file::{OnChange, Owner};
 use crate::model::job::{DEFAULT_TIMEOUT, JobRun, Schedule};
@@ -162,6 +163,8 @@ pub enum FileContent {
     Source(At<String>),
     /// Text in the site, as written: it is rendered like a template.
     Inline(At<String>),
+    /// A part of a certificate of the site.
+    Certificate(At<String>, Part),
 }
 
 /// Reads a service.
@@ -434,6 +437,19 @@ fn read_files(node: &Node, r: &mut Reader) -> Vec<FileEntry> {
 /// What a file consists of: `source` or `content`, and nothing else.
 pub(super) fn read_content(item: &Node, r: &mut Reader) -> Option<FileContent> {
     let as_is = |scalar: &super::node::Scalar| Ok(scalar.text.clone());
+    let part = r.text(item, "part").and_then(|word| Part::from_word(&word));
+    match (r.at(item, "certificate", as_is), part) {
+        (Some(name), Some(part)) if item.get("source").or(item.get("content")).is_none() => {
+            return Some(FileContent::Certificate(name, part));
+        }
+        (None, None) => {}
+        _ => {
+            let error =
+                Diagnostic::error("K003", item.place, "`certificate` and `part` go together, and with nothing else");
+            r.error(error.help(format!("`part` is one of {}", Part::WORDS.join(", "))));
+            return None;
+        }
+    }
     match (r.at(item, "source", as_is), r.at(item, "content", as_is)) {
         (Some(source), None) => Some(FileContent::Source(source)),
         (None, Some(content)) => Some(FileContent::Inline(content)),
@@ -460,6 +476,9 @@ pub(super) fn read_content(item: &Node, r: &mut Reader) -> Option<FileContent> {
 fn read_file(item: &Node, r: &mut Reader) -> Option<FileEntry> {
     let as_is = |scalar: &super::node::Scalar| Ok(scalar.text.clone());
     let content = read_content(item, r)?;
+    // A private key is for its owner.
+    let is_secret = matches!(&content, FileContent::Certificate(_, part) if part.is_secret());
+    let default_mode = if is_secret { 0o400 } else { 0o644 };
     let owner = |key: &str, r: &mut Reader| {
         let text = r.text(item, key).unwrap_or_else(|| "0".to_owned());
         text.parse().map_or_else(|_| Owner::Name(text), Owner::Id)
@@ -486,7 +505,7 @@ fn read_file(item: &Node, r: &mut Reader) -> Option<FileEntry> {
         content,
         target: r.at(item, "target", as_is)?,
         name: r.at(item, "name", as_is),
-        mode: r.scalar(item, "mode", scalars::mode).unwrap_or(0o644),
+        mode: r.scalar(item, "mode", scalars::mode).unwrap_or(default_mode),
         owner: owner("owner", r),
         group: owner("group", r),
         template: r.boolean(item, "template"),

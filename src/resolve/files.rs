@@ -96,7 +96,7 @@ impl HostCompiler<'_> {
         let name = match (&entry.name, &entry.content) {
             (Some(name), _) => Some(name.value.clone()),
             (None, FileContent::Source(source)) => file_name(&source.value),
-            (None, FileContent::Inline(_)) => None,
+            (None, FileContent::Inline(_) | FileContent::Certificate(..)) => None,
         };
         let target = if directory {
             let Some(name) = name else {
@@ -113,6 +113,7 @@ impl HostCompiler<'_> {
             normal_target(&entry.target.value)
         };
         let (rendered, source) = match &entry.content {
+            FileContent::Certificate(name, part) => (self.certificate(&name.value, *part, name.place)?, None),
             FileContent::Source(source) if source.value.starts_with(PROGRAM_OF_PROVIDER) => {
                 (self.program_of_provider(&source.value)?, None)
             }

@@ -3,6 +3,7 @@
 //! In: the parsed site, the host, variables, and the files that it names. Out: [`crate::model::desired::HostDesired`],
 //! or everything that is wrong with it. Pure but for the reading of files through [`crate::port::site_files::SiteFiles`].
 
+pub mod certificates;
 pub mod check;
 pub mod compile;
 #[cfg(test)]

@@ -73,7 +73,8 @@ const PURE: [&str; 10] =
 const EFFECTS: [&str; 3] = ["edge", "cli", "bin"];
 
 /// Paths that reach for the world; named in `EFFECTS` only.
-const WORLD: [&str; 35] = [
+const WORLD: [&str; 36] = [
+    "x509_parser",
     "age",
     "rsa",
     "ssh_key",

@@ -105,6 +105,7 @@ fn the_help_says_what_there_is() {
     schema       Print the JSON Schema of a site, for editors
     roles        List the roles that there are, describe one, or check it
     secrets      Make, list, edit and change the site's secrets
+    certs        Make, list and renew the certificates of the site's own authority
     explain      Tell where a value of the site comes from
     render       Show the files that are mounted into containers, as rendered
     build        Build the images of roles

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod architecture;
+mod certificates;
 mod cli;
 mod convergence;
 mod differential;

@@ -1,7 +1,8 @@
 //! The keys of `kolla`: Kolla's image contract in a service or a job.
 
 use super::container::COMMAND;
-use crate::parse::leaves::{ABSOLUTE_PATH, BOOLEAN, MODE, OWNER, SIGNAL, TEXT};
+use crate::model::certificate::Part;
+use crate::parse::leaves::{ABSOLUTE_PATH, BOOLEAN, MODE, NAME, OWNER, SIGNAL, TEXT};
 use crate::parse::shape::Shape::{Either, List, Object, OneOf};
 use crate::parse::shape::{Table, key, required};
 
@@ -31,6 +32,8 @@ const CONFIG_FILE: Table = Table {
     keys: &[&[
         key("source", TEXT, "Path in the site; `*.j2` is rendered. One that starts with `/` lies in the container."),
         key("content", TEXT, "What is written, instead of a source; expressions in it are rendered."),
+        key("certificate", NAME, "A certificate of the site instead of a source; that of the host at hand."),
+        key("part", OneOf(Part::WORDS), "Which part of the certificate; `bundle` is chain and key in one."),
         required(
             "dest",
             ABSOLUTE_PATH,

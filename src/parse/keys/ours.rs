@@ -2,6 +2,7 @@
 
 use super::container::{COMMAND, CONTAINER, IDENTITY, LIFECYCLE, NO_LIFECYCLE, REFUSED};
 use super::kolla::KOLLA;
+use crate::model::certificate::Part;
 use crate::parse::leaves::{
     ABSOLUTE_PATH, BOOLEAN, CRON, DURATION, FILE_NAME, MODE, NAME, OWNER, PORT, POSITIVE, SIGNAL, STATUS, TEXT,
     TIMEZONE,
@@ -77,6 +78,8 @@ const FILE: Table = Table {
     keys: &[&[
         key("source", TEXT, "Path in the site; `*.j2` is rendered, everything else is copied."),
         key("content", TEXT, "What is written, instead of a source; expressions in it are rendered."),
+        key("certificate", NAME, "A certificate of the site instead of a source; that of the host at hand."),
+        key("part", OneOf(Part::WORDS), "Which part of the certificate; `bundle` is chain and key in one."),
         required(
             "target",
             ABSOLUTE_PATH,

@@ -3,7 +3,7 @@
 use super::container::PAIRS;
 use super::ours::{DEFAULTS, JOB, NAMES, SERVICE};
 use super::role::GENERATORS;
-use crate::parse::leaves::{ADDRESS, BOOLEAN, CIDR, COUNT, ENGINE, NAME, PERCENT, POSITIVE, TEXT};
+use crate::parse::leaves::{ADDRESS, BOOLEAN, CIDR, COUNT, DURATION, ENGINE, NAME, PERCENT, POSITIVE, TEXT};
 use crate::parse::shape::Shape::{Anything, Either, List, Map, Object, OneOf};
 use crate::parse::shape::{Shape, Table, key, refused, required};
 
@@ -39,6 +39,11 @@ pub const SPEC: Table = Table {
         key("volumes", Map(&Object(&VOLUME)), "Named volumes."),
         key("secrets", Map(&Object(&SECRET)), "Secrets: from files, from the environment, or made for the store."),
         key("secret_store", Object(&SECRET_STORE), "An encrypted file with secrets, whose names need no declaration."),
+        key(
+            "certificates",
+            Map(&Object(&CERTIFICATE)),
+            "Certificates of the site's own authority; `mastic certs` makes them.",
+        ),
         key("configs", Map(&Object(&CONFIG)), "Contents that several services see as files."),
         key("services", Map(&Object(&SERVICE)), "Long-running containers."),
         key("jobs", Map(&Object(&JOB)), "Containers that run to completion."),
@@ -197,6 +202,21 @@ const SECRET_STORE: Table = Table {
             "Path of the age identity that opens it, relative to the site; or a credential of systemd.",
         ),
         key("recipients", List(&TEXT), "More age recipients (`age1...`) for whom it is encrypted."),
+    ]],
+};
+
+const CERTIFICATE: Table = Table {
+    what: "a certificate",
+    keys: &[&[
+        key("ca", OneOf(&["internal"]), "Who signs it: the site's own authority."),
+        key("hosts", NAMES, "Hosts and groups that get one of their own; all hosts by default."),
+        key("names", List(&TEXT), "Names and addresses that it is for, besides those of the host."),
+        key("days", POSITIVE, "How long it is good; 365 by default."),
+        key(
+            "renew_before",
+            DURATION,
+            "How long before its end it is made anew; a third of its time, at most `30d`, by default.",
+        ),
     ]],
 };
 
