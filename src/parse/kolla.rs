@@ -9,7 +9,7 @@ use super::diagnostic::Diagnostic;
 use super::node::{Layer, Node, Value};
 use super::read::{At, Reader};
 use super::scalars;
-use super::service::{FileContent, Format, read_content};
+use super::service::{FileContent, Format, read_content, read_format};
 use super::source::Place;
 
 /// What is said under `kolla`.
@@ -139,11 +139,7 @@ fn read_file(item: &Node, r: &mut Reader) -> Option<KollaFile> {
         content,
         mode,
         template: r.boolean(item, "template"),
-        format: match item.get("format").and_then(Node::as_text) {
-            Some("ini") => Some(Format::Ini),
-            Some("yaml") => Some(Format::Yaml),
-            _ => None,
-        },
+        format: read_format(item),
         place: item.get("dest").map_or(item.place, |dest| dest.place),
         file: ConfigFile {
             source,

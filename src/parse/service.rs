@@ -473,6 +473,15 @@ pub(super) fn read_content(item: &Node, r: &mut Reader) -> Option<FileContent> {
     }
 }
 
+/// How overrides are laid over a file.
+pub(super) fn read_format(item: &Node) -> Option<Format> {
+    match item.get("format").and_then(Node::as_text) {
+        Some("ini") => Some(Format::Ini),
+        Some("yaml") => Some(Format::Yaml),
+        _ => None,
+    }
+}
+
 fn read_file(item: &Node, r: &mut Reader) -> Option<FileEntry> {
     let as_is = |scalar: &super::node::Scalar| Ok(scalar.text.clone());
     let content = read_content(item, r)?;
@@ -513,7 +522,7 @@ fn read_file(item: &Node, r: &mut Reader) -> Option<FileEntry> {
         signal,
         exec,
         validate,
-        format: None,
+        format: read_format(item),
         optional: false,
         place: item.place,
     })

@@ -29,6 +29,7 @@ mod promises;
 mod quickstart;
 mod registries;
 mod render_speed;
+mod role_sets;
 mod roles;
 mod rollouts;
 mod secret_store;

@@ -96,6 +96,11 @@ const FILE: Table = Table {
             "What a change needs: a new container (the default), a restart, a reload, or nothing.",
         ),
         key("validate", COMMAND, "Run in the container before a reload; a failure puts the old files back."),
+        key(
+            "format",
+            OneOf(&["ini", "yaml"]),
+            "How the site's overrides are laid over a file of a role: key by key. Without it they replace it.",
+        ),
     ]],
 };
 

@@ -1,0 +1,144 @@
+//! Roles on a real engine: two of them as a set each, one keeping objects for the other, configured by the site.
+
+use std::collections::BTreeMap;
+
+use crate::support::{Sandbox, docker, try_docker};
+
+/// Keeps rows of a file in a volume: `PROGRAM KIND apply` reads before it writes.
+const PROGRAM: &str = r#"#!/bin/sh
+document=$(tr -d ' ')
+case "$document" in *'"key":"k3y"'*) ;; *) echo 'no way in' >&2; exit 1 ;; esac
+for name in $(printf '%s' "$document" | sed 's/.*"items"://' | grep -o '"name":"[a-z]*"' | cut -d'"' -f4); do
+    grep -qx "$name" /data/rows 2>/dev/null || echo "$name" >>/data/rows
+done
+echo "run" >>/data/runs
+"#;
+
+const STORE: &str = "apiVersion: mastic/v1
+kind: Role
+metadata: {name: '@-store', version: 1.0.0}
+spec:
+  secrets: {store_key: {}}
+  volumes: {'@-data': {}}
+  services:
+    '@-store': {image: 'IMAGE', command: [sleep, '1000'], stop_signal: SIGKILL, volumes: ['@-data:/data']}
+    '@-clients': {image: 'IMAGE', command: [sleep, '1000'], stop_signal: SIGKILL, volumes: ['@-data:/data']}
+  providers:
+    row: {in: '@-clients', command: [/usr/lib/keep-rows, row], connection: {key: '{{ secrets.store_key }}'}, depends_on: ['@-store']}
+";
+
+const APPLICATION: &str = "apiVersion: mastic/v1
+kind: Role
+metadata: {name: '@-app', version: 1.0.0}
+spec:
+  vars:
+    rows: {type: list, default: [one]}
+    greeting: {type: string, default: hello}
+    memory: {type: size, default: 32m}
+  services:
+    '@-app':
+      image: 'IMAGE'
+      command: [sh, -c, 'trap \"echo told >> /tmp/told\" HUP; while :; do sleep 0.1; done']
+      stop_signal: SIGKILL
+      files: [{source: app.conf.j2, target: /etc/app/, format: ini, on_change: {signal: HUP}}]
+      depends_on: {'@-rows': {}}
+    '@-side': {image: 'IMAGE', command: [sleep, '1000'], stop_signal: SIGKILL, mem_limit: '{{ memory }}', depends_on: {'@-app': {}}}
+  objects:
+    '@-rows': {provider: '@-store/row', items: [{name: one}]}
+";
+
+fn set_up(sandbox: &Sandbox, vars: &str) {
+    let image = sandbox.image("roles", "");
+    let put = |path: &str, text: &str| drop(sandbox.write(path, &text.replace("IMAGE", &image)));
+    let store = format!("roles/{}", sandbox.name("store"));
+    let app = format!("roles/{}", sandbox.name("app"));
+    put(&format!("{store}/role.yaml"), STORE);
+    put(&format!("{store}/objects/keep-rows"), PROGRAM);
+    put(&format!("{app}/role.yaml"), APPLICATION);
+    put(&format!("{app}/templates/app.conf.j2"), "[app]\ngreeting = {{ greeting }}\nplace = {{ host.name }}\n");
+    put("key", "k3y\n");
+    std::fs::set_permissions(sandbox.path().join("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    put(
+        "site.yaml",
+        &format!(
+            "apiVersion: mastic/v1
+kind: Site
+metadata: {{name: '@'}}
+spec:
+  hosts: {{here: {{}}}}
+  secrets: {{store_key: {{file: key}}}}
+  roles:
+    - {{role: '@-store'}}
+    - {{role: '@-app', vars: {{{vars}}}}}
+"
+        ),
+    );
+}
+
+fn starts(sandbox: &Sandbox) -> BTreeMap<String, String> {
+    let services = ["store", "clients", "app", "side"];
+    services
+        .map(|service| {
+            (service.to_owned(), docker(&["inspect", "-f", "{{.Id}} {{.State.StartedAt}}", &sandbox.name(service)]))
+        })
+        .into()
+}
+
+fn in_store(sandbox: &Sandbox, file: &str) -> String {
+    docker(&["exec", &sandbox.name("store"), "cat", &format!("/data/{file}")])
+}
+
+#[test]
+fn roles_are_placed_kept_changed_and_operated_as_sets() {
+    let sandbox = Sandbox::new();
+    set_up(&sandbox, "");
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    assert_eq!(in_store(&sandbox, "rows").trim(), "one", "the object is there before what needs it");
+    assert!(sandbox.is_settled());
+    assert_eq!(sandbox.instance(&sandbox.name("app"))["role"], sandbox.name("app").as_str());
+
+    // An option of the site's own reaches the process by a signal, and nothing else is touched.
+    let before = starts(&sandbox);
+    sandbox.write(&format!("config/{}.conf", sandbox.name("app")), "");
+    sandbox.write("config/app.conf", "[app]\ngreeting = good evening\n[extra]\na = 1\n");
+    std::fs::remove_file(sandbox.path().join(format!("config/{}.conf", sandbox.name("app")))).unwrap();
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    let file = docker(&["exec", &sandbox.name("app"), "cat", "/etc/app/app.conf"]);
+    assert_eq!(file.trim(), "[app]\ngreeting = good evening\nplace = here\n\n[extra]\na = 1");
+    assert!(try_docker(&["exec", &sandbox.name("app"), "cat", "/tmp/told"]).is_ok(), "the process was told");
+    assert_eq!(starts(&sandbox), before);
+    let explained = sandbox.mastic(&["explain", &format!("config/{}/app.conf/app/greeting", sandbox.name("app"))]).ok();
+    assert!(explained.contains("config/app.conf:2") && explained.contains("over hello"), "{explained}");
+
+    // A variable that one service reads is an update of that one, in place.
+    set_up(&sandbox, "memory: 48m");
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    assert_eq!(starts(&sandbox), before, "a limit is changed in place");
+    assert_eq!(docker(&["inspect", "-f", "{{.HostConfig.Memory}}", &sandbox.name("side")]).trim(), "50331648");
+    assert_eq!(in_store(&sandbox, "runs").trim(), "run", "objects that did not change are not applied again");
+
+    // The role as a unit.
+    sandbox.mastic(&["stop", "--role", &sandbox.name("app"), "--reason", "night"]).ok();
+    let running = docker(&["ps", "--format", "{{.Names}}", "--filter", &format!("name={}", sandbox.prefix())]);
+    assert!(!running.contains(&sandbox.name("app")) && !running.contains(&sandbox.name("side")), "{running}");
+    assert!(running.contains(&sandbox.name("store")), "{running}");
+    sandbox.mastic(&["start", "--role", &sandbox.name("app"), "--timeout", "60"]).ok();
+    assert!(sandbox.is_settled());
+    let unknown = sandbox.mastic(&["restart", "--role", "nothing"]);
+    assert!(unknown.code == 64 && unknown.stderr.contains("no service here belongs to a role `nothing`"), "{unknown}");
+}
+
+#[test]
+fn what_a_provider_says_of_a_failure_is_told_and_its_secrets_are_not() {
+    let sandbox = Sandbox::new();
+    set_up(&sandbox, "");
+    sandbox.write("key", "wr0ngkey\n");
+    let run = sandbox.mastic(&["apply", "--timeout", "20"]);
+    assert!(run.code != 0, "{run}");
+    assert!(format!("{run}").contains("no way in"), "{run}");
+    assert!(!format!("{run}").contains("wr0ngkey"), "{run}");
+    // The right key is a changed input: what failed is tried again at once, and what waited goes on.
+    sandbox.write("key", "k3y\n");
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    assert_eq!(in_store(&sandbox, "rows").trim(), "one");
+}
