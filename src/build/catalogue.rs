@@ -143,7 +143,7 @@ impl Reader<'_> {
             match self.files.kind(&path) {
                 Ok(Kind::Directory) => self.folder(role, &name, &path),
                 Ok(Kind::File) if name == "variables.yaml" => self.variables(role, &path),
-                Ok(Kind::File) if name.ends_with(".j2") => {
+                Ok(Kind::File) if is_template(&name) => {
                     let text = self.text(&path);
                     if let Some(text) = text.filter(|_| role == COMMON_ROLE) {
                         self.catalogue.templates.entry(name).or_insert(text);
@@ -211,7 +211,7 @@ impl Reader<'_> {
                         let mode = self.files.mode(&path).unwrap_or(0o644);
                         // Where modes are lost on the way, a script is still known by its first line.
                         let executable = mode & 0o001 != 0 || content.starts_with(b"#!");
-                        if name.ends_with(".j2") {
+                        if is_template(&name) {
                             self.text(&path);
                         }
                         let file = File { path: path.display().to_string(), content: content.into(), executable };
@@ -343,6 +343,10 @@ impl Reader<'_> {
 
 fn file_name(path: &Path) -> Option<String> {
     path.file_name()?.to_str().map(str::to_owned)
+}
+
+fn is_template(name: &str) -> bool {
+    name.strip_suffix(".j2").is_some()
 }
 
 /// Leftovers of editors and of version control.

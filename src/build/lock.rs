@@ -49,11 +49,11 @@ impl Lock {
 
     /// As text. The same lock is the same text.
     pub fn render(&self) -> String {
-        let images: String = self.images.iter().map(|(image, digest)| format!("  {image}: {digest}\n")).collect();
-        let images = if images.is_empty() { " {}\n".to_owned() } else { format!("\n{images}") };
+        let lines: Vec<String> = self.images.iter().map(|(image, digest)| format!("\n  {image}: {digest}")).collect();
+        let images = if lines.is_empty() { " {}".to_owned() } else { lines.concat() };
         format!(
             "# What the registry calls the images that were pushed. Written by `mastic build --push`.\n\
-             apiVersion: {VERSION}\nkind: {KIND}\nimages:{images}"
+             apiVersion: {VERSION}\nkind: {KIND}\nimages:{images}\n"
         )
     }
 }

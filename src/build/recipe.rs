@@ -162,6 +162,7 @@ impl Kitchen<'_> {
         let context = builder.build();
         let template = folder.overriding.as_ref().unwrap_or(&folder.template);
         let dockerfile = self.render(template, &context)?;
+        self.check_lists_are_used(folder, &definition, &dockerfile)?;
         let mut files = BTreeMap::new();
         for (path, file) in &folder.files {
             let (path, content) = match path.strip_suffix(".j2") {
@@ -247,6 +248,24 @@ impl Kitchen<'_> {
             as_list(&value).map(Some).ok_or_else(wrong)
         });
         Ok(change_list(list, replaced?, appended?, removed?))
+    }
+
+    /// What a site adds to a list must not get lost in a Dockerfile that names its packages itself.
+    fn check_lists_are_used(&self, folder: &Folder, definition: &Definition, dockerfile: &str) -> Result<(), Errors> {
+        for (list, name) in [&definition.packages, &definition.pip_packages].into_iter().zip(LISTS) {
+            let [replaced, appended, _] = Variables::changes_of(&folder.name, name);
+            for variable in [replaced, appended] {
+                if self.variables.given(&variable).is_some() && list.iter().any(|item| !dockerfile.contains(item)) {
+                    let message = format!(
+                        "`{variable}` changes nothing: the Dockerfile.j2 of `{}` does not use `{name}`",
+                        folder.name
+                    );
+                    let help = "change a block of it in images/overrides instead";
+                    return Err(vec![Diagnostic::general("V002", message).help(help)]);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The reference of the parent.

@@ -215,6 +215,16 @@ fn what_is_wrong_is_told_with_file_and_line() {
 }
 
 #[test]
+fn a_change_of_a_list_that_is_not_used_is_an_error() {
+    let files = with(&[("roles/web/images/web/Dockerfile.j2", "FROM {{ parent }}\nRUN install web\n")]);
+    insta::assert_snapshot!(wrong_with(&files, &settings(&[("web_packages_append", json!(["vim"]))])), @r"
+    error[V002]: `web_packages_append` changes nothing: the Dockerfile.j2 of `web` does not use `packages`
+     |
+     = help: change a block of it in images/overrides instead
+    ");
+}
+
+#[test]
 fn what_is_wrong_beyond_an_image_is_told_too() {
     insta::assert_snapshot!(wrong(&[("roles/users.yaml", "users:\n  web: {uid: 1, gid: 1}\n  bew: {uid: 1, gid: 2}\n")]), @r"
     error[R003]: `bew` has the number 1, which is that of `web`
@@ -476,16 +486,21 @@ fn a_context_is_the_same_bytes_whenever_it_is_made() {
 }
 
 #[test]
-fn the_roles_that_come_along_can_be_rendered_for_both_install_types() {
+fn the_roles_that_come_along_and_the_example_can_be_rendered() {
     for given in [&[][..], &[("install_type", json!("source"))], &[("base_image", json!("debian:bookworm"))]] {
-        let places =
-            Places { roles: vec![(PathBuf::from(crate::resolve::roles::find::BUILT_IN), true)], overrides: None };
+        let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/images");
+        let built_in = PathBuf::from(crate::resolve::roles::find::BUILT_IN);
+        let places = Places {
+            roles: vec![(example.join("roles"), true), (built_in, true)],
+            overrides: Some(example.join("images/overrides")),
+        };
         let catalogue = Catalogue::read(&places, &crate::edge::site_files::DiskSiteFiles::new());
         let recipes = render(catalogue, &settings(given));
         let errors = recipes.errors.into_iter().chain(recipes.bad.into_values().flatten()).collect();
         let found = Diagnostics::new(recipes.sources, errors);
         assert!(found.is_empty(), "{}", found.render(false));
         graph::order(&recipes.good).unwrap();
+        assert!(recipes.good["hello"].dockerfile.contains("The site was here"));
         let base = &recipes.good["base"];
         let is_bootstrapped = base.inputs.contains_key("rootfs.tar");
         assert_eq!(is_bootstrapped, !base.dockerfile.contains("FROM debian:bookworm"), "{}", base.dockerfile);

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod architecture;
+mod build_images;
 mod certificates;
 mod cli;
 mod convergence;

@@ -1,31 +1,10 @@
 //! Images from a private registry, with TLS by an authority of its own and a login, through a whole site.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::support::{Authority, Registry, Sandbox, docker, life, look};
-
-/// Where dockerd looks for the authority of a registry; gone again afterwards.
-struct Trust(PathBuf);
-
-impl Trust {
-    fn new(registry: &Registry) -> Self {
-        Self(PathBuf::from("/etc/docker/certs.d").join(registry.address()))
-    }
-
-    fn give(&self, authority: &Authority) {
-        fs::create_dir_all(&self.0).unwrap();
-        fs::copy(authority.file("ca.pem"), self.0.join("ca.crt")).unwrap();
-    }
-}
-
-impl Drop for Trust {
-    fn drop(&mut self) {
-        let _removed = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::{Authority, Registry, Sandbox, Trust, docker, life, look};
 
 #[test]
 fn an_image_comes_from_a_registry_with_tls_and_a_login_and_what_is_wrong_with_either_is_told() {

@@ -177,7 +177,7 @@ fn list(global: &Global, gathered: &Gathered) -> Result<(), CommandError> {
             })
             .collect();
         lines.sort();
-        lines.into_iter().map(|(_, line)| format!("{}\n", line.trim_end())).collect()
+        lines.iter().flat_map(|(_, line)| [line.trim_end(), "\n"]).collect()
     })
 }
 

@@ -148,7 +148,7 @@ impl Log {
 
     /// The last lines, indented.
     pub fn tail(&self) -> String {
-        self.last.iter().map(|line| format!("    {line}\n")).collect()
+        self.last.iter().flat_map(|line| ["    ", line, "\n"]).collect()
     }
 }
 

@@ -116,11 +116,11 @@ impl DockerBuilder {
                 .filter(|map: &HashMap<_, _>| !map.is_empty()),
             ..BuildImageOptions::default()
         };
-        let mut credentials = HashMap::new();
+        let mut logins = HashMap::new();
         for (registry, login) in &self.logins {
             // The builder looks a login up by the name that Docker has for its own registry.
             let known = if registry == "docker.io" { image::HUB } else { registry.as_str() };
-            credentials.insert(known.to_owned(), self.credentials(registry, login)?);
+            logins.insert(known.to_owned(), credentials(registry, login)?);
         }
         let failed = |error: std::io::Error| {
             EngineError::Failed(format!("{}: {}", request.context.display(), crate::edge::system_words(&error)))
@@ -138,7 +138,7 @@ impl DockerBuilder {
             }
         });
         let body = bollard::body_try_stream(chunks);
-        let mut lines = self.observer.docker.build_image(options, Some(credentials), Some(body)).boxed();
+        let mut lines = self.observer.docker.build_image(options, Some(logins), Some(body)).boxed();
         let mut id = None;
         while let Some(line) = lines.next().await {
             let line = line.map_err(|error| self.error(error))?;
@@ -166,7 +166,7 @@ impl DockerBuilder {
         let image = ImageRef::new(reference).map_err(|error| EngineError::Refused(error.to_string()))?;
         let registry = image.registry().unwrap_or("docker.io");
         let login = self.logins.get(registry);
-        let credentials = login.map(|login| self.credentials(registry, login)).transpose()?;
+        let credentials = login.map(|login| credentials(registry, login)).transpose()?;
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let options = PushImageOptions { tag: Some(tag.to_owned()), ..PushImageOptions::default() };
         let mut lines = self.observer.docker.push_image(repository, Some(options), credentials).boxed();
@@ -194,13 +194,14 @@ impl DockerBuilder {
         }
     }
 
-    fn credentials(&self, registry: &str, login: &RegistryLogin) -> Answer<DockerCredentials> {
-        let name = if registry == "docker.io" { "image".to_owned() } else { format!("{registry}/image") };
-        let image = ImageRef::new(name).map_err(|error| EngineError::Refused(error.to_string()))?;
-        image::credentials(&image, login)
-    }
-
     fn error(&self, error: bollard::errors::Error) -> EngineError {
         self.observer.transport.error(error)
     }
+}
+
+/// A login in the engine's form.
+fn credentials(registry: &str, login: &RegistryLogin) -> Answer<DockerCredentials> {
+    let name = if registry == "docker.io" { "image".to_owned() } else { format!("{registry}/image") };
+    let image = ImageRef::new(name).map_err(|error| EngineError::Refused(error.to_string()))?;
+    image::credentials(&image, login)
 }

@@ -21,7 +21,7 @@ pub use engine::{call, causes, differences, inspect, life, look, made, made_with
 pub use inside::Inside;
 pub use program::{Background, Run};
 pub use proxy::Proxy;
-pub use registry::Registry;
+pub use registry::{Registry, Trust};
 pub use sandbox::Sandbox;
 
 /// Runs the `docker` command, the third party that tells what is really there; fails the test if it fails.

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,42 @@ impl Registry {
         arguments.extend([from.as_str(), to.as_str()]);
         command("skopeo", &arguments);
         reference
+    }
+
+    /// The digest by which it knows an image.
+    #[track_caller]
+    pub fn digest(&self, name: &str) -> String {
+        let reference = format!("docker://{}/{name}", self.address);
+        let mut arguments = vec!["inspect", "--no-tags", "--tls-verify=false", "--format", "{{.Digest}}"];
+        let login = self.login.as_ref().map(|(user, password)| format!("{user}:{password}"));
+        if let Some(login) = &login {
+            arguments.extend(["--creds", login]);
+        }
+        arguments.push(&reference);
+        command("skopeo", &arguments).trim().to_owned()
+    }
+}
+
+/// Where dockerd looks for the authority of a registry; gone again afterwards.
+pub struct Trust(PathBuf);
+
+impl Trust {
+    /// Nothing is there yet.
+    pub fn new(registry: &Registry) -> Self {
+        Self(PathBuf::from("/etc/docker/certs.d").join(registry.address()))
+    }
+
+    /// From now on dockerd trusts it for this registry, and no other.
+    #[track_caller]
+    pub fn give(&self, authority: &Authority) {
+        std::fs::create_dir_all(&self.0).unwrap();
+        std::fs::copy(authority.file("ca.pem"), self.0.join("ca.crt")).unwrap();
+    }
+}
+
+impl Drop for Trust {
+    fn drop(&mut self) {
+        let _removed = std::fs::remove_dir_all(&self.0);
     }
 }
 
