@@ -46,7 +46,7 @@ pub struct Global {
     pub vars: Vec<(String, String)>,
     /// A directory of roles, besides `roles/` in the site and those of the program; more than one can be given
     #[arg(long = "roles", global = true, value_name = "DIR", env = "MASTIC_ROLES", value_delimiter = ':')]
-    pub roles: Vec<PathBuf>,
+    pub role_directories: Vec<PathBuf>,
     /// Form of the output
     #[arg(short = 'o', long, global = true, value_enum, default_value_t)]
     pub output: Output,
@@ -250,7 +250,7 @@ impl Global {
             extra_vars: self.vars.clone(),
             environment: std::env::vars().collect(),
             role_directories: self
-                .roles
+                .role_directories
                 .iter()
                 .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
                 .collect(),
@@ -280,6 +280,14 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn directories_of_roles_and_the_choice_of_a_role_are_told_apart() {
+        let read = Arguments::try_parse_from(["mastic", "--roles", "a", "status", "--role", "b"]).unwrap();
+        assert_eq!(read.global.role_directories, [PathBuf::from("a")]);
+        let Verb::Status(options) = read.verb else { panic!("{:?}", read.verb) };
+        assert!(options.selection.covers("x", Some("b")) && !options.selection.covers("x", Some("a")));
+    }
 
     #[test]
     fn the_command_line_is_consistent_and_each_verb_has_examples() {

@@ -82,7 +82,7 @@ fn directories(global: &Global) -> Vec<PathBuf> {
         let directory = if first.is_dir() { first } else { first.parent()?.to_path_buf() };
         Some(directory.join("roles"))
     });
-    of_site.into_iter().chain(global.roles.iter().cloned()).collect()
+    of_site.into_iter().chain(global.role_directories.iter().cloned()).collect()
 }
 
 fn list(global: &Global, directories: &[PathBuf], files: &DiskSiteFiles) -> Result<Exit, CommandError> {

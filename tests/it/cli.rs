@@ -138,10 +138,10 @@ fn the_help_says_what_there_is() {
     insta::assert_snapshot!(sandbox.mastic(&["stop", "-h"]).ok().split("Options:\n").next().unwrap(), @r"
     Stop a service and keep it stopped
 
-    Usage: mastic stop [OPTIONS] <SERVICE>
+    Usage: mastic stop [OPTIONS] [SERVICE]
 
     Arguments:
-      <SERVICE>  Which
+      [SERVICE]  Which
     ");
 }
 

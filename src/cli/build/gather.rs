@@ -82,7 +82,7 @@ pub fn gather(global: &Global, options: &Options) -> Result<Gathered, CommandErr
     let directory = of_site.directory.clone();
     let places = Places {
         roles: std::iter::once((directory.join("roles"), false))
-            .chain(global.roles.iter().map(|path| (path.clone(), true)))
+            .chain(global.role_directories.iter().map(|path| (path.clone(), true)))
             .chain([(PathBuf::from(BUILT_IN), false)])
             .collect(),
         overrides: Some(directory.join("images/overrides")),
