@@ -84,12 +84,9 @@ impl Sandbox {
     #[track_caller]
     pub fn image(&self, tag: &str, lines: &str) -> String {
         let directory = tempfile::tempdir().unwrap();
-        let busybox = directory.path().join("busybox");
-        std::fs::copy("/bin/busybox", &busybox).expect("busybox-static is installed (tests/run does it)");
-        let head = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
-                    RUN mkdir -p /tmp /www /etc && echo 'root:x:0:0::/:/bin/sh' > /etc/passwd\n";
+        let base = base_image();
         // The label makes each an image of its own, so that removing one never removes another test's.
-        let text = format!("{head}LABEL mastic.test={}-{tag}\n{lines}\n", self.prefix);
+        let text = format!("FROM {base}\nLABEL mastic.test={}-{tag}\n{lines}\n", self.prefix);
         std::fs::write(directory.path().join("Dockerfile"), text).unwrap();
         let name = format!("{}-{tag}:1", self.prefix);
         docker(&["build", "-q", "-t", &name, &directory.path().to_string_lossy()]);
@@ -113,6 +110,23 @@ impl Sandbox {
         let log = std::fs::read_to_string(self.path().join("background.log")).unwrap_or_default();
         format!("{containers}\n{log}")
     }
+}
+
+/// What the images of all tests are made of. It has a name and stays: of an image without one, the engine removes the layers
+/// with the last image made of it, also while another test is about to build on them.
+#[track_caller]
+fn base_image() -> &'static str {
+    const NAME: &str = "mastic-test-busybox:1";
+    if try_docker(&["image", "inspect", NAME]).is_err() {
+        let directory = tempfile::tempdir().unwrap();
+        let busybox = directory.path().join("busybox");
+        std::fs::copy("/bin/busybox", &busybox).expect("busybox-static is installed (tests/run does it)");
+        let text = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
+                    RUN mkdir -p /tmp /www /etc && echo 'root:x:0:0::/:/bin/sh' > /etc/passwd\n";
+        std::fs::write(directory.path().join("Dockerfile"), text).unwrap();
+        docker(&["build", "-q", "-t", NAME, &directory.path().to_string_lossy()]);
+    }
+    NAME
 }
 
 impl Drop for Sandbox {
