@@ -64,11 +64,13 @@ fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<St
         let proven = memory.and_then(|memory| memory.proven.as_ref());
         let failed = memory.and_then(|memory| memory.quarantine.as_ref());
         let is = |hash: Option<&String>| hash == Some(&desired.input_hash);
+        let updated = is(proven.map(|proven| &proven.input_hash));
         let state = DependencyState {
             started: current.is_some_and(|container| container.is_running()),
             ready: current.is_some_and(|container| gate::is_ready(desired, container, input.observed))
                 && proven.is_some(),
-            settled: is(proven.map(|proven| &proven.input_hash)) || is(failed.map(|failed| &failed.input_hash)),
+            settled: updated || is(failed.map(|failed| &failed.input_hash)),
+            updated,
         };
         known.insert(name.to_string(), state);
     }
@@ -80,7 +82,7 @@ fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<St
                     || record.input_hash == desired.input_hash
                     || desired.run == crate::model::job::JobRun::Once)
         });
-        known.insert(name.to_string(), DependencyState { started: done, ready: done, settled: done });
+        known.insert(name.to_string(), DependencyState { started: done, ready: done, settled: done, updated: done });
     }
     known
 }

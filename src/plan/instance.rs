@@ -33,6 +33,8 @@ pub struct DependencyState {
     pub ready: bool,
     /// Nothing is left to be changed about it.
     pub settled: bool,
+    /// It is as it is to be: a service whose change has failed is settled, and is not this.
+    pub updated: bool,
 }
 
 /// All that the plan of an instance depends on.

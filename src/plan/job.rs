@@ -295,7 +295,8 @@ impl Planning<'_> {
             let satisfied = match input.dependencies.get(name.as_str()) {
                 None => !dependency.required,
                 Some(state) if dependency.on == DependencyTarget::Started => state.started,
-                Some(state) => state.ready,
+                // What follows an upgrade (a schema without its old parts) must not meet the old version.
+                Some(state) => state.ready && state.updated,
             };
             if !satisfied {
                 self.condition(ConditionType::Waiting, "DependencyNotReady", format!("waits for `{name}`"));

@@ -124,3 +124,47 @@ async fn a_scheduled_job_runs_at_its_times() {
     }
     agent.end().await;
 }
+
+/// What follows an upgrade, such as removing the old parts of a schema, must not meet the old version.
+#[test]
+fn a_job_that_waits_for_a_service_waits_for_its_change_too() {
+    let sandbox = Sandbox::new();
+    let good = sandbox.image("good", "");
+    let unready = sandbox.image("unready", "RUN touch /unready");
+    let apply = |image: &str, word: &str| {
+        sandbox.write(
+            "site.yaml",
+            &format!(
+                "apiVersion: mastic/v1
+kind: Site
+metadata: {{name: @}}
+spec:
+  hosts: {{here: {{}}}}
+  volumes: {{@-data: {{}}}}
+  services:
+    @-app:
+      image: '{image}'
+      command: [sleep, '1000']
+      stop_signal: SIGKILL
+      volumes: ['@-data:/data']
+      ready: {{exec: [test, '!', -e, /unready]}}
+      rollout: {{deadline: 3s}}
+  jobs:
+    @-after:
+      image: '{good}'
+      command: [sh, -c, 'echo {word} >> /data/runs']
+      volumes: ['@-data:/data']
+      depends_on: {{@-app: {{}}}}
+"
+            ),
+        );
+        sandbox.mastic(&["apply", "--timeout", "40"])
+    };
+    apply(&good, "one").ok();
+    assert_eq!(runs(&sandbox), "one\n");
+    let failed = apply(&unready, "two");
+    assert_ne!(failed.code, 0, "{failed}");
+    assert_eq!(runs(&sandbox), "one\n", "the old version runs again, and is no version to follow");
+    apply(&good, "three").ok();
+    assert_eq!(runs(&sandbox), "one\nthree\n");
+}
