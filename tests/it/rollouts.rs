@@ -62,6 +62,8 @@ fn a_change_of_five_things_to_a_bad_image_leaves_all_five_as_before() {
     assert_eq!(files, "live one\nfixed one");
 
     let agent = sandbox.agent(&[]);
+    // It answers before it has looked for the first time.
+    sandbox.wait_for("the agent to know what is in force", 20, || sandbox.status()["generation"] == json!(1));
     for (what, image) in [("exits", &exits), ("unready", &unready), ("unhealthy", &unhealthy), ("missing", &missing)] {
         let first = life(&sandbox.name("app"));
         let generation = sandbox.status()["generation"].as_u64().unwrap() + 1;
