@@ -1,6 +1,6 @@
 //! Roles become services, jobs, networks and volumes of the site.
 //!
-//! In: `spec.roles`, the folders of roles. Out: entries in the site's own tables, each with the [`RoleUse`] that it belongs
+//! In: `spec.roles`, the folders of roles. Out: entries in the site's own tables, each with the [`crate::parse::role::RoleUse`] that it belongs
 //! to, so that everything after this treats a role's service like any other; and what roles know of each other ([`facts`]).
 
 pub mod alone;
