@@ -103,8 +103,9 @@ fn is_yaml_word(name: &str) -> bool {
 /// Lines as of a PEM file, indented.
 fn block(value: &str) -> Option<String> {
     let fits = value.ends_with('\n')
+        // Not `lines`, which takes away a carriage return as well.
         && value
-            .lines()
+            .split_terminator('\n')
             .all(|line| !line.is_empty() && !line.starts_with([' ', '\t']) && !line.contains(char::is_control));
     (fits && value.len() > 1).then(|| value.split_inclusive('\n').flat_map(|line| ["  ", line]).collect())
 }
@@ -171,6 +172,7 @@ mod tests {
         assert_eq!(with(text, "c", "3").unwrap(), format!("{text}c: \"3\"\n"));
         assert_eq!(with("", "c", "3").unwrap(), "c: \"3\"\n");
         assert_eq!(with("", "no", "one\ntwo\n").unwrap(), "\"no\": |\n  one\n  two\n");
+        assert_eq!(with("", "dos", "one\r\n").unwrap(), "dos: \"one\\r\\n\"\n");
     }
 
     proptest::proptest! {
