@@ -134,7 +134,7 @@ release_binary() {
     target=$(rustc -vV | sed -n 's/^host: //p')
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target "$target" || return 1
     # mastic-start goes into every image.
-    for limit in mastic:20000000 mastic-start:3000000; do
+    for limit in mastic:20000000 mastic-start:4000000; do
         binary=target/$target/release/${limit%%:*}
         limit=${limit##*:}
         bytes=$(stat -c %s "$binary")
