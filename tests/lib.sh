@@ -8,7 +8,7 @@ test_needs=(
     dockerd:docker.io docker:docker.io iptables:iptables promtool:prometheus docker-registry:docker-registry
     htpasswd:apache2-utils skopeo:skopeo openssl:openssl systemd-analyze:systemd debootstrap:debootstrap
     podman:podman git:git curl:curl cc:gcc ip:iproute2 nsenter:util-linux shellcheck:shellcheck sysctl:procps busybox-static ca-certificates libc6-dev
-    python3:python3 python3-venv ssh-keygen:openssh-client
+    python3:python3 python3-venv ssh-keygen:openssh-client sshd:openssh-server etcd:etcd-server etcdctl:etcd-client
 )
 
 # missing_packages COMMAND:PACKAGE|PACKAGE...: prints the packages of which this machine lacks the command or all.

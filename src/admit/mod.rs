@@ -1,7 +1,17 @@
 //! Which of the planned steps may start now. Pure.
 //!
-//! In: the plans of one host (an agent) or of all (a controller), and what is known of the rest of the site. Out: the
-//! subjects whose next step may start, and for those that may not, why.
+//! In: the plans of one host, and what it has under way. Out: the subjects whose next step may start, and those that need
+//! a slot first; whether they get one, the whole site decides ([`rollout`]).
+
+pub mod fileset;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod fileset_tests;
+pub mod procedure;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod procedure_tests;
+pub mod rollout;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,10 +28,6 @@ pub const PULLS_AT_ONCE: usize = 2;
 pub struct SiteView {
     /// Subjects with a step under way, and whether that is a pull.
     pub in_flight: BTreeMap<Subject, bool>,
-    /// Instances of a service on other hosts that are down or unknown.
-    pub unavailable_elsewhere: BTreeMap<ServiceName, u32>,
-    /// Budget by service.
-    pub max_unavailable: BTreeMap<ServiceName, u32>,
     /// Services whose slot this host holds.
     pub granted: BTreeSet<ServiceName>,
 }
@@ -63,11 +69,7 @@ pub fn admit(plans: &[&SubjectPlan], view: &SiteView) -> Vec<Claim> {
             && let Subject::Service(service) = &plan.subject
             && !view.granted.contains(service)
         {
-            let down = view.unavailable_elsewhere.get(service).copied().unwrap_or(0);
-            let budget = view.max_unavailable.get(service).copied().unwrap_or(1);
-            if down < budget {
-                claims.push(Claim::Acquire(service.clone()));
-            }
+            claims.push(Claim::Acquire(service.clone()));
             continue;
         }
         steps -= 1;
@@ -105,14 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn a_disruption_needs_the_slot_and_room_in_the_budget() {
+    fn a_disruption_needs_the_slot() {
         let plan = plan("web", remove(), true);
         let service = ServiceName::new("web").unwrap();
         let mut view = SiteView::default();
-        assert_eq!(admit(&[&plan], &view), [Claim::Acquire(service.clone())]);
-        view.unavailable_elsewhere.insert(service.clone(), 1);
-        assert_eq!(admit(&[&plan], &view), []);
-        view.max_unavailable.insert(service.clone(), 2);
         assert_eq!(admit(&[&plan], &view), [Claim::Acquire(service.clone())]);
         view.granted.insert(service.clone());
         assert_eq!(admit(&[&plan], &view), [Claim::Start(Subject::Service(service))]);

@@ -43,6 +43,9 @@ pub struct Options {
 /// Applies through the agent where one runs, else by a loop of its own.
 pub async fn run(global: &Global, options: Options) -> Result<Exit, CommandError> {
     let place = global.place();
+    if place.etcd.is_some() {
+        return apply_pushed(global, options).await;
+    }
     let Some(request) = &place.request else { return Err(no_site()) };
     let plan_id = match &options.plan {
         Some(path) => Some(saved(path)?),
@@ -68,6 +71,22 @@ pub async fn run(global: &Global, options: Options) -> Result<Exit, CommandError
         output::show(global, &outcome, String::new)?;
     }
     Ok(Exit::Done)
+}
+
+/// The same for agents that have their site from etcd: files are what `push` is for.
+async fn apply_pushed(global: &Global, options: Options) -> Result<Exit, CommandError> {
+    if options.plan.is_some() {
+        return Err(CommandError::usage("a saved plan is of files, and agents with etcd follow what was pushed")
+            .hinted("`mastic push --dry-run` shows what a push would change"));
+    }
+    let command = Command::Reconcile(Reconcile {
+        allow_prune: options.allow_prune,
+        retry: options.retry,
+        user: Global::user(),
+        wait: Some(Wait { timeout: options.timeout }),
+        ..Reconcile::default()
+    });
+    super::ask::ask_and_tell(global, "apply", Follow::Site, command).await
 }
 
 /// The name of a saved plan.

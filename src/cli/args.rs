@@ -8,10 +8,11 @@ use crate::edge::journal::{self, LogForm, LogOptions};
 use crate::model::time::Span;
 use crate::resolve::compile::CompileRequest;
 
+use super::etcd::EtcdArguments;
 use super::world::Place;
 use super::{
-    agent, apply, build, certs, describe, destroy, diff, events, exec, explain, generate, history, init, logs, operate,
-    output, plan, render, roles, schema, secrets, status, validate, wait, why,
+    agent, apply, build, certs, describe, destroy, diff, events, exec, explain, generate, history, host, init, logs,
+    operate, output, plan, push, recover, render, roles, schema, secrets, status, validate, wait, why,
 };
 
 /// Version with the commit that it was built from.
@@ -38,9 +39,9 @@ pub struct Global {
     /// Where state is kept
     #[arg(long, global = true, value_name = "DIR", env = "MASTIC_STATE_DIR", default_value = "/var/lib/mastic")]
     pub state_dir: PathBuf,
-    /// Which host of the site this is; by default the one named like this machine, else the only local one
-    #[arg(long, global = true, value_name = "NAME")]
-    pub host: Option<String>,
+    /// Only these hosts and groups; where a site is for agents on its hosts, the host that this machine is
+    #[arg(long = "host", alias = "limit", global = true, value_name = "NAME", value_delimiter = ',')]
+    pub hosts: Vec<String>,
     /// A variable, above all others
     #[arg(short = 'e', long = "var", global = true, value_name = "NAME=VALUE", value_parser = variable)]
     pub vars: Vec<(String, String)>,
@@ -59,6 +60,9 @@ pub struct Global {
     /// Log less
     #[arg(short = 'q', long, global = true, action = clap::ArgAction::Count)]
     pub quiet: u8,
+    /// Where etcd is.
+    #[command(flatten)]
+    pub etcd: EtcdArguments,
 }
 
 pub(super) fn variable(text: &str) -> Result<(String, String), String> {
@@ -110,6 +114,8 @@ pub enum Verb {
     Render(render::Options),
     /// Build the images of roles
     Build(build::Options),
+    /// Publish the site for agents that meet in etcd
+    Push(push::Options),
     /// Show what would change, and why
     Plan(plan::Options),
     /// Show what would change as unified diffs
@@ -118,8 +124,10 @@ pub enum Verb {
     Apply(apply::Options),
     /// Let an edit go on that waits for a person
     Approve(operate::Approve),
-    /// Keep the host in its desired state
+    /// Keep this host in its desired state
     Agent(agent::Options),
+    /// Keep all hosts that can be reached from here in their desired state
+    Controller(agent::ControllerOptions),
     /// Show how things are
     Status(status::Options),
     /// Show all that is known of a service or job
@@ -140,6 +148,8 @@ pub enum Verb {
     Rollback(operate::Rollback),
     /// Restart a service
     Restart(operate::Restart),
+    /// Begin a procedure of a role, as the recovery of a cluster
+    Recover(recover::Options),
     /// Stop a service and keep it stopped
     Stop(operate::Stop),
     /// End a stop
@@ -148,6 +158,12 @@ pub enum Verb {
     Pause(operate::Pause),
     /// End a pause
     Resume(operate::Resume),
+    /// Begin nothing on a host that takes down what runs there
+    Cordon(operate::Cordon),
+    /// End a cordon
+    Uncordon(operate::Uncordon),
+    /// Take a machine that was set up anew, or forget one
+    Host(host::Options),
     /// Try a spec once more that has failed
     Retry(operate::Retry),
     /// Run a job once more
@@ -227,7 +243,8 @@ impl Global {
 
     /// Where the command is at home.
     pub fn place(&self) -> Place {
-        Place { state: self.state_dir.clone(), request: self.request() }
+        let etcd = self.etcd.is_meant().then(|| self.etcd.clone());
+        Place { state: self.state_dir.clone(), request: self.request(), selected: self.hosts.clone(), etcd }
     }
 
     /// What to compile; none where no site was named and none lies here.
@@ -241,21 +258,22 @@ impl Global {
         } else {
             self.files.clone()
         };
-        // Absolute, so that an agent can tell whether a command means the same files.
-        let paths = paths.into_iter().map(|path| std::path::absolute(&path).unwrap_or(path)).collect();
-        Some(CompileRequest {
-            paths,
-            host: self.host.clone(),
+        Some(self.compile_request(paths))
+    }
+
+    /// The same for paths that are given.
+    pub fn compile_request(&self, paths: Vec<PathBuf>) -> CompileRequest {
+        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        CompileRequest {
+            // Absolute, so that an agent can tell whether a command means the same files.
+            paths: paths.iter().map(absolute).collect(),
+            host: if let [host] = self.hosts.as_slice() { Some(host.clone()) } else { None },
             hostname: hostname(),
             extra_vars: self.vars.clone(),
             environment: std::env::vars().collect(),
-            role_directories: self
-                .role_directories
-                .iter()
-                .map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-                .collect(),
+            role_directories: self.role_directories.iter().map(absolute).collect(),
             site_key: Vec::new(),
-        })
+        }
     }
 
     /// Who asks, for the record: whoever became root to do so, if somebody did.

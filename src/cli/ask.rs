@@ -8,10 +8,11 @@ use crate::edge::site_files::DiskSiteFiles;
 use crate::resolve::compile::{CompileRequest, compile};
 
 use super::args::{Global, Output};
+use super::door::Door;
 use super::error::{CommandError, Exit};
 use super::output;
 use super::progress::Reporter;
-use super::world::{Access, Door};
+use super::world::Access;
 
 /// Whether a loop of our own reads the site. An agent always follows the one that it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub async fn ask(
     reporter: &Reporter,
 ) -> Result<Outcome, CommandError> {
     let place = global.place();
-    if follow == Follow::Accepted && AgentClient::find(&place.state).await?.is_none() {
+    if follow == Follow::Accepted && place.etcd.is_none() && AgentClient::find(&place.state).await?.is_none() {
         something_is_kept(&place.state)?;
     }
     let door = Door::open(&place, Access::Act, purpose).await?;
@@ -80,7 +81,10 @@ pub fn invalid_site(request: Option<&CompileRequest>, outcome: &Outcome) -> Comm
 
 /// Nothing can be done about what was never applied.
 pub fn something_is_kept(state: &Path) -> Result<(), CommandError> {
-    if state.join("accepted.json").exists() {
+    let of_hosts = std::fs::read_dir(state.join("hosts")).into_iter().flatten().flatten();
+    if state.join("accepted.json").exists()
+        || of_hosts.map(|host| host.path()).any(|host| host.join("accepted.json").exists())
+    {
         return Ok(());
     }
     let message = format!("nothing was ever applied with the state directory {}", state.display());

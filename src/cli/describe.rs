@@ -14,6 +14,7 @@ use crate::report::describe_text::{self, Spec, SpecFile};
 
 use super::args::Global;
 use super::error::{CommandError, Exit};
+use super::subject::Subject;
 use super::wait::unknown;
 use super::{events, output, status};
 
@@ -24,17 +25,18 @@ pub(super) const EVENTS: usize = 10;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  mastic describe web\n  mastic describe web -o json | jq .status.conditions")]
 pub struct Options {
-    /// Which service or job
+    /// Which service or job; on one of several hosts: HOST/SERVICE
     #[arg(value_name = "SERVICE")]
     pub service: String,
 }
 
 /// Tells it.
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
+    let Subject { global, home, name } = Subject::find(global, &options.service)?;
+    let (global, name) = (&global, name.as_str());
     let seen = status::look(global).await?;
-    let name = options.service.as_str();
-    let told = events::about(global, name, EVENTS)?;
-    let accepted = DiskStore::open(&global.place().state).load_accepted()?;
+    let told = events::about(&home, name, EVENTS)?;
+    let accepted = DiskStore::open(&home.state).load_accepted()?;
     let spec = accepted.as_ref().and_then(|desired| spec(desired, name));
     let holds: Vec<_> = seen
         .holds

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::control::command::Command;
 use crate::edge::store::DiskStore;
 use crate::model::desired::HostDesired;
+use crate::model::names::ServiceName;
 use crate::port::store::Store as _;
 
 use super::args::Global;
@@ -32,13 +33,16 @@ pub struct Options {
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let state = global.place().state;
     something_is_kept(&state)?;
-    let accepted = DiskStore::open(&state).load_accepted()?;
+    let mut accepted = Vec::new();
+    for home in global.place().homes()? {
+        accepted.extend(DiskStore::open(&home.state).load_accepted()?);
+    }
     if !options.yes {
         if !io::stdin().is_terminal() {
             return Err(CommandError::usage("nobody can be asked: standard input is no terminal")
                 .hinted("to destroy without being asked, give --yes"));
         }
-        output::note(&question(accepted.as_ref(), options.volumes));
+        output::note(&question(&accepted, options.volumes));
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         if !matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
@@ -49,13 +53,17 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     ask_and_tell(global, "destroy", Follow::Accepted, command).await
 }
 
-fn question(accepted: Option<&HostDesired>, volumes: bool) -> String {
+fn question(accepted: &[HostDesired], volumes: bool) -> String {
     let what = match accepted {
-        Some(desired) => {
-            let names: Vec<&str> = desired.services.keys().map(crate::model::names::ServiceName::as_str).collect();
+        [] => "the site".to_owned(),
+        [desired] => {
+            let names: Vec<&str> = desired.services.keys().map(ServiceName::as_str).collect();
             format!("site {} on {} ({})", desired.site, desired.host, names.join(", "))
         }
-        None => "the site".to_owned(),
+        [first, ..] => {
+            let hosts: Vec<&str> = accepted.iter().map(|desired| desired.host.as_str()).collect();
+            format!("site {} on {} hosts ({})", first.site, hosts.len(), hosts.join(", "))
+        }
     };
     let data = if volumes { "AND THE DATA in named volumes" } else { "named volumes stay" };
     format!("This removes all containers, networks and files of {what}; {data}.\nDo it? [y/N]")

@@ -15,8 +15,9 @@ use crate::report::event::{Event, Severity};
 
 use super::args::Global;
 use super::error::{CommandError, Exit};
+use super::interrupted::interrupted;
 use super::output;
-use super::world::interrupted;
+use super::world::Place;
 
 /// How often the log is looked at where no agent tells of news.
 const POLL: Duration = Duration::from_millis(500);
@@ -64,6 +65,18 @@ impl From<Progress> for Told {
 }
 
 impl Told {
+    /// With the host before its subject, where there are several.
+    fn at(mut self, host: &str) -> Self {
+        if !host.is_empty() {
+            self.subject = if self.subject.is_empty() { host.to_owned() } else { format!("{host}/{}", self.subject) };
+        }
+        self
+    }
+
+    fn is_about(&self, name: &str) -> bool {
+        self.subject == name || self.subject.rsplit('/').next() == Some(name)
+    }
+
     /// As a line.
     pub(super) fn line(&self, colour: bool) -> String {
         let subject = if self.subject.is_empty() { "site" } else { &self.subject };
@@ -81,15 +94,16 @@ impl Told {
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let state = global.place().state;
     let colour = output::stdout(global).color;
-    let is_asked_for = |told: &Told| options.services.is_empty() || options.services.contains(&told.subject);
+    let is_asked_for =
+        |told: &Told| options.services.is_empty() || options.services.iter().any(|name| told.is_about(name));
     let show = |told: &Told| output::stream(global, told, || told.line(colour));
     if options.follow
         && let Some(agent) = AgentClient::find(&state).await?
     {
         return follow_agent(&agent, options, |told| if is_asked_for(told) { show(told) } else { Ok(true) }).await;
     }
-    let store = DiskStore::open(&state);
-    let mut seen = of(&store, options.lines, is_asked_for)?;
+    let stores = stores(global)?;
+    let mut seen = of(&stores, options.lines, is_asked_for)?;
     for told in &seen {
         if !show(told)? {
             return Ok(Exit::Done);
@@ -104,7 +118,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
             () = interrupted() => return Err(CommandError::interrupted("")),
             () = tokio::time::sleep(POLL) => {}
         }
-        let news = of(&store, 1000, is_asked_for)?;
+        let news = of(&stores, 1000, is_asked_for)?;
         let is_last = |told: &Told| {
             last.as_ref()
                 .is_some_and(|last| last.at == told.at && last.message == told.message && last.reason == told.reason)
@@ -119,11 +133,32 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     }
 }
 
+/// Where events are kept: of this host, or of several with what is put before their subjects.
+fn stores(global: &Global) -> Result<Vec<(String, DiskStore)>, CommandError> {
+    let homes = global.place().homes()?;
+    let is_one = homes.len() < 2;
+    let store = |home: Place| {
+        let host = home.selected.first().filter(|_| !is_one).cloned().unwrap_or_default();
+        (host, DiskStore::open(&home.state))
+    };
+    Ok(homes.into_iter().map(store).collect())
+}
+
 /// The newest that are asked for, oldest first.
-fn of(store: &DiskStore, most: usize, is_asked_for: impl Fn(&Told) -> bool) -> Result<VecDeque<Told>, CommandError> {
+fn of(
+    stores: &[(String, DiskStore)],
+    most: usize,
+    is_asked_for: impl Fn(&Told) -> bool,
+) -> Result<VecDeque<Told>, CommandError> {
     // What is asked for may be far apart: all are looked through.
-    let all = store.events(usize::MAX)?.into_iter().map(Told::from).filter(|told| is_asked_for(told));
-    let all: VecDeque<Told> = all.collect();
+    let mut all = Vec::new();
+    for (host, store) in stores {
+        let told = store.events(usize::MAX)?.into_iter().map(Told::from).map(|told| told.at(host));
+        all.extend(told.filter(|told| is_asked_for(told)));
+    }
+    if stores.len() > 1 {
+        all.sort_by_key(|told| told.at);
+    }
     let skip = all.len().saturating_sub(most);
     Ok(all.into_iter().skip(skip).collect())
 }
@@ -159,8 +194,8 @@ async fn follow_agent(
     }
 }
 
-/// The newest about one subject, for other verbs.
-pub(super) fn about(global: &Global, subject: &str, most: usize) -> Result<Vec<Told>, CommandError> {
-    let store = DiskStore::open(&global.place().state);
+/// The newest about one subject of a host, for other verbs.
+pub(super) fn about(home: &Place, subject: &str, most: usize) -> Result<Vec<Told>, CommandError> {
+    let store = [(String::new(), DiskStore::open(&home.state))];
     Ok(of(&store, most, |told| told.subject == subject)?.into())
 }

@@ -35,7 +35,10 @@ struct Entry {
 pub fn run(global: &Global, _: &Options) -> Result<Exit, CommandError> {
     let state = global.place().state;
     something_is_kept(&state)?;
-    let store = DiskStore::open(&state);
+    // Hosts of one site count the same generations; each keeps those that it has seen.
+    let homes = global.place().homes()?;
+    let home = homes.iter().find(|home| home.state.join("accepted.json").exists());
+    let store = DiskStore::open(home.map_or(&state, |home| &home.state));
     let now = store.load_accepted()?.map_or(0, |desired| desired.generation);
     let entries: Vec<Entry> = store
         .revisions()?

@@ -11,15 +11,18 @@ use crate::port::store::Store as _;
 use crate::resolve::compile::compile;
 
 use super::args::{Global, Output};
+use super::connection::engine;
 use super::error::{CommandError, Exit};
+use super::interrupted::interrupted;
 use super::output;
-use super::world::{Place, engine, interrupted};
+use super::subject::Subject;
+use super::world::Place;
 
 /// Options of `logs`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  mastic logs web -n 50\n  mastic logs web --follow")]
 pub struct Options {
-    /// Which service or job
+    /// Which service or job; on one of several hosts: HOST/SERVICE
     #[arg(value_name = "SERVICE")]
     pub service: String,
     /// Go on with what is written from now on
@@ -32,9 +35,9 @@ pub struct Options {
 
 /// Writes them as the service did: its standard error to standard error.
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
-    let place = global.place();
-    let container = container_of(&place, &options.service)?;
-    let engine = engine(&place)?;
+    let Subject { home, name, .. } = Subject::find(global, &options.service)?;
+    let container = container_of(&home, &name)?;
+    let engine = engine(&home)?;
     let found = engine.logs(&container, options.follow, options.lines).await;
     let mut chunks = found.map_err(|error| missing(error, &options.service))?;
     let mut rest = [Vec::new(), Vec::new()];

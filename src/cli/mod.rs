@@ -6,32 +6,43 @@
 )]
 
 pub mod agent;
+pub mod agent_etcd;
 pub mod apply;
 pub mod args;
 pub mod ask;
 pub mod build;
 pub mod certs;
+mod connection;
 pub mod describe;
 pub mod destroy;
 pub mod diff;
+pub mod door;
 pub mod error;
+pub mod etcd;
 pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod generate;
 pub mod history;
+pub mod host;
 pub mod init;
+mod interrupted;
 pub mod logs;
 pub mod operate;
 pub mod output;
 pub mod plan;
 pub mod progress;
+pub mod push;
+pub mod recover;
+mod remote;
 pub mod render;
 pub mod roles;
 pub mod schema;
+mod scope;
 pub mod secrets;
 mod secrets_edit;
 pub mod status;
+mod subject;
 pub mod target;
 pub mod validate;
 pub mod wait;
@@ -95,9 +106,26 @@ fn complain(global: &Global, error: &CommandError) {
     }
 }
 
+/// Whether a verb is about agents that meet in etcd, or about none at all.
+const fn goes_through_etcd(verb: &Verb) -> bool {
+    !matches!(
+        verb,
+        Verb::Controller(_)
+            | Verb::Diff(_)
+            | Verb::Events(_)
+            | Verb::History(_)
+            | Verb::Logs(_)
+            | Verb::Exec(_)
+            | Verb::Destroy(_)
+    )
+}
+
 async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
     let Arguments { global, verb } = arguments;
-    global.start_logging(matches!(verb, Verb::Agent(_)));
+    if global.etcd.is_meant() && !goes_through_etcd(&verb) {
+        return Err(CommandError::usage("this verb does not go through etcd").hinted("run it on the host itself"));
+    }
+    global.start_logging(matches!(verb, Verb::Agent(_) | Verb::Controller(_)));
     match verb {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Validate(options) => validate::run(&global, &options),
@@ -108,11 +136,13 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Roles(options) => roles::run(&global, &options),
         Verb::Render(options) => render::run(&global, &options),
         Verb::Build(options) => build::run(&global, &options).await,
+        Verb::Push(options) => push::run(&global, &options).await,
         Verb::Plan(options) => plan::run(&global, &options).await,
         Verb::Diff(options) => diff::run(&global, &options).await,
         Verb::Apply(options) => apply::run(&global, options).await,
         Verb::Approve(options) => operate::approve(&global, options).await,
         Verb::Agent(options) => agent::run(&global, &options).await,
+        Verb::Controller(options) => agent::control(&global, &options).await,
         Verb::Status(options) => status::run(&global, &options).await,
         Verb::Describe(options) => describe::run(&global, &options).await,
         Verb::Why(options) => why::run(&global, &options).await,
@@ -123,10 +153,14 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Exec(options) => exec::run(&global, &options).await,
         Verb::Rollback(options) => operate::rollback(&global, options).await,
         Verb::Restart(options) => operate::restart(&global, options).await,
+        Verb::Recover(options) => recover::run(&global, options).await,
         Verb::Stop(options) => operate::stop(&global, options).await,
         Verb::Start(options) => operate::start(&global, options).await,
         Verb::Pause(options) => operate::pause(&global, options).await,
         Verb::Resume(options) => operate::resume(&global, options).await,
+        Verb::Cordon(options) => operate::cordon(&global, options).await,
+        Verb::Uncordon(operate::Uncordon {}) => operate::uncordon(&global).await,
+        Verb::Host(options) => host::run(&global, options).await,
         Verb::Retry(options) => operate::retry(&global, options).await,
         Verb::RunJob(options) => operate::run_job(&global, options).await,
         Verb::Destroy(options) => destroy::run(&global, &options).await,

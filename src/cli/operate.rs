@@ -4,6 +4,7 @@ use clap::Args;
 
 use crate::control::command::{Command, Reconcile, Wait};
 use crate::edge::agent_client::AgentClient;
+use crate::model::hold::HoldKind;
 use crate::model::names::JobName;
 use crate::model::time::Span;
 
@@ -29,7 +30,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    fn wait(&self) -> Option<Wait> {
+    pub(super) fn wait(&self) -> Option<Wait> {
         (!self.no_wait).then_some(Wait { timeout: self.timeout })
     }
 }
@@ -60,7 +61,7 @@ pub struct Approve {
 pub async fn approve(global: &Global, options: Approve) -> Result<Exit, CommandError> {
     let place = global.place();
     let (user, plan_id) = (Global::user(), options.plan_id);
-    if AgentClient::find(&place.state).await?.is_some() {
+    if place.etcd.is_some() || AgentClient::find(&place.state).await?.is_some() {
         return ask_and_tell(global, "approve", Follow::Accepted, Command::Approve { plan_id, user }).await;
     }
     let Some(request) = &place.request else { return Err(no_site()) };
@@ -214,6 +215,35 @@ pub struct Resume {
 /// Ends a pause.
 pub async fn resume(global: &Global, options: Resume) -> Result<Exit, CommandError> {
     each_or_host(global, "resume", &options.target, |service| Command::Resume { service, user: Global::user() }).await
+}
+
+/// Options of `cordon`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mastic --host ctl2 cordon --reason 'disk is noisy' --for 8h\n  mastic --host ctl2 uncordon"
+)]
+pub struct Cordon {
+    /// Why and for how long.
+    #[command(flatten)]
+    pub holding: Holding,
+}
+
+/// Begins nothing on a host that takes down what runs there; what dies is still brought back.
+pub async fn cordon(global: &Global, options: Cordon) -> Result<Exit, CommandError> {
+    let Holding { reason, lasts } = options.holding;
+    let (kind, user) = (HoldKind::Cordon, Global::user());
+    ask_and_tell(global, "cordon", Follow::Accepted, Command::Hold { kind, service: None, user, reason, lasts }).await
+}
+
+/// Options of `uncordon`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  mastic --host ctl2 uncordon")]
+pub struct Uncordon {}
+
+/// Ends a cordon.
+pub async fn uncordon(global: &Global) -> Result<Exit, CommandError> {
+    let command = Command::ReleaseHold { kind: HoldKind::Cordon, service: None, user: Global::user() };
+    ask_and_tell(global, "uncordon", Follow::Accepted, command).await
 }
 
 /// Options of `retry`.

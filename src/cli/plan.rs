@@ -16,9 +16,10 @@ use crate::resolve::compile::compile;
 
 use super::args::{Global, Selection};
 use super::ask::something_is_kept;
+use super::door::Door;
 use super::error::{CommandError, Exit};
 use super::output;
-use super::world::{Access, Door, Place, World};
+use super::world::{Access, Place, World};
 
 /// Options of `plan`.
 #[derive(Clone, Debug, Args)]
@@ -53,8 +54,13 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
 /// The plan as it is now: of the site that was named, else of what is in force.
 pub(super) async fn look(global: &Global) -> Result<PlanView, CommandError> {
     let place = global.place();
-    let outcome = match (&place.request, AgentClient::find(&place.state).await?) {
-        (None, Some(agent)) => Door::Agent(agent).run(Command::Plan, false, |_| {}).await?,
+    let agent = if place.etcd.is_some() { None } else { AgentClient::find(&place.state).await? };
+    let outcome = match (&place.request, agent) {
+        // Of what was pushed; `push --dry-run` tells what a push would change.
+        _ if place.etcd.is_some() => {
+            Door::open(&place, Access::Look, "plan").await?.run(Command::Plan, false, |_| {}).await?
+        }
+        (None, Some(agent)) => Door::through(&place, agent)?.run(Command::Plan, false, |_| {}).await?,
         (request, _) => {
             if request.is_none() {
                 something_is_kept(&place.state)?;
@@ -87,12 +93,16 @@ pub(super) fn select(view: &mut PlanView, selection: &Selection, place: &Place) 
 
 /// The role of each service and job that comes from one.
 fn roles(place: &Place) -> Result<BTreeMap<String, String>, CommandError> {
-    let desired = match &place.request {
-        Some(request) => Some(compile(request, &DiskSiteFiles::new()).map_err(CommandError::invalid_site)?.desired),
-        None => DiskStore::open(&place.state).load_accepted()?,
-    };
-    let Some(desired) = desired else { return Ok(BTreeMap::new()) };
-    let services = desired.services.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
-    let jobs = desired.jobs.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
-    Ok(services.chain(jobs).filter_map(|(name, role)| Some((name, role?.to_string()))).collect())
+    let mut roles = BTreeMap::new();
+    for home in place.homes()? {
+        let desired = match &home.request {
+            Some(request) => Some(compile(request, &DiskSiteFiles::new()).map_err(CommandError::invalid_site)?.desired),
+            None => DiskStore::open(&home.state).load_accepted()?,
+        };
+        let Some(desired) = desired else { continue };
+        let services = desired.services.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
+        let jobs = desired.jobs.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
+        roles.extend(services.chain(jobs).filter_map(|(name, role)| Some((name, role?.to_string()))));
+    }
+    Ok(roles)
 }

@@ -12,8 +12,8 @@ use crate::report::event::Severity;
 use crate::report::status::{InstanceStatus, JobPhase, SiteStatus, Wanted};
 
 use super::args::{Global, Output};
+use super::door::View;
 use super::output;
-use super::world::View;
 
 /// Between two pictures: often enough to look alive.
 const PICTURE: Duration = Duration::from_millis(150);

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::edge::site_files::DiskSiteFiles;
 use crate::parse::read::At;
 use crate::parse::source::{Place, Sources};
-use crate::resolve::roles::find::{BUILT_IN, Finder, known};
+use crate::resolve::roles::find::{Finder, known, search_path};
 use crate::resolve::roles::{alone, reference};
 
 use super::args::Global;
@@ -75,22 +75,19 @@ pub fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// Where roles are looked for: beside the site, then as asked for.
 fn directories(global: &Global) -> Vec<PathBuf> {
     let of_site = global.request().and_then(|request| {
         let first = request.paths.first()?.clone();
-        let directory = if first.is_dir() { first } else { first.parent()?.to_path_buf() };
-        Some(directory.join("roles"))
+        if first.is_dir() { Some(first) } else { first.parent().map(PathBuf::from) }
     });
-    of_site.into_iter().chain(global.role_directories.iter().cloned()).collect()
+    search_path(of_site.as_deref(), &global.role_directories)
 }
 
 fn list(global: &Global, directories: &[PathBuf], files: &DiskSiteFiles) -> Result<Exit, CommandError> {
-    let all: Vec<PathBuf> = directories.iter().cloned().chain([PathBuf::from(BUILT_IN)]).collect();
     let mut sources = Sources::default();
     let mut errors = Vec::new();
     let mut finder = Finder::new(files, directories.to_vec(), &mut sources);
-    let roles: Vec<_> = known(files, &all)
+    let roles: Vec<_> = known(files, directories)
         .into_iter()
         .map(|name| {
             let role = finder.find(&At::new(name.clone(), Place::default()), &mut errors);

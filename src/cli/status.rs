@@ -12,9 +12,11 @@ use crate::report::status_text::{self, Look};
 
 use super::args::{Global, Selection};
 use super::ask::something_is_kept;
+use super::door::Door;
 use super::error::{CommandError, Exit};
 use super::output;
-use super::world::{Access, Door, World};
+use super::remote::Remote;
+use super::world::{Access, World};
 
 /// What is no terminal has any width; this one shows all columns.
 const WIDE: usize = 120;
@@ -48,6 +50,9 @@ pub(super) fn text_look(global: &Global) -> Look {
 /// The status as the agent knows it, or as it is seen now.
 pub(super) async fn look(global: &Global) -> Result<SiteStatus, CommandError> {
     let place = global.place();
+    if let Some(arguments) = &place.etcd {
+        return Ok(Remote::open(&place, arguments).await?.status());
+    }
     if let Some(agent) = AgentClient::find(&place.state).await? {
         return Ok(agent.status().await?);
     }

@@ -11,7 +11,7 @@ use crate::model::names::{RoleName, ServiceName};
 use crate::port::store::Store as _;
 
 use super::args::Global;
-use super::ask::{Follow, ask_and_tell};
+use super::ask::{Follow, ask_and_tell, something_is_kept};
 use super::error::{CommandError, Exit};
 
 fn service(text: &str) -> Result<ServiceName, String> {
@@ -93,18 +93,26 @@ fn services(
         return Ok(vec![service.clone()]);
     }
     let Some(role) = role else { return Ok(Vec::new()) };
-    let state = global.place().state;
-    let accepted = DiskStore::open(&state).load_accepted()?;
-    let Some(accepted) = accepted else {
-        let message = format!("nothing was ever applied with the state directory {}", state.display());
-        return Err(
-            CommandError::failed(message).hinted("apply a site first, or name the right directory with --state-dir")
-        );
-    };
-    let mut services = in_order(&accepted, role);
+    let place = global.place();
+    if place.etcd.is_some() {
+        return Err(CommandError::usage("what belongs to a role is known on its hosts only").hinted("name the service"));
+    }
+    let mut accepted = Vec::new();
+    for home in place.homes()? {
+        accepted.extend(DiskStore::open(&home.state).load_accepted()?);
+    }
+    if accepted.is_empty() {
+        something_is_kept(&place.state)?;
+    }
+    let mut services: Vec<ServiceName> = Vec::new();
+    for service in accepted.iter().flat_map(|desired| in_order(desired, role)) {
+        if !services.contains(&service) {
+            services.push(service);
+        }
+    }
     if services.is_empty() {
-        let roles: BTreeSet<&str> =
-            accepted.services.values().filter_map(|service| service.role.as_ref().map(RoleName::as_str)).collect();
+        let all = accepted.iter().flat_map(|desired| desired.services.values());
+        let roles: BTreeSet<&str> = all.filter_map(|service| service.role.as_ref().map(RoleName::as_str)).collect();
         let known: Vec<&str> = roles.into_iter().collect();
         let error = CommandError::usage(format!("no service here belongs to a role `{role}`"));
         return Err(if known.is_empty() { error } else { error.hinted(format!("there are {}", known.join(", "))) });

@@ -9,7 +9,7 @@ use crate::report::status::{InstanceState, JobPhase, SiteStatus, Wanted};
 
 use super::args::{Global, Output, span};
 use super::error::{CommandError, Exit};
-use super::world::interrupted;
+use super::interrupted::interrupted;
 use super::{output, status};
 
 /// Between two looks.
@@ -48,16 +48,25 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let usual = if options.service.is_some() { Goal::Ready } else { Goal::Converged };
     let goal = options.goal.unwrap_or(usual);
     let deadline = options.timeout.map(|timeout| tokio::time::Instant::now() + timeout.duration());
+    let mut answered = false;
     loop {
-        let seen = status::look(global).await?;
-        if is_there(&seen, options.service.as_deref(), goal)? {
-            if global.output != Output::Text || global.quiet == 0 {
-                output::show(global, &seen, || format!("{}\n", seen.line()))?;
+        let line = match status::look(global).await {
+            Ok(seen) if is_there(&seen, options.service.as_deref(), goal)? => {
+                if global.output != Output::Text || global.quiet == 0 {
+                    output::show(global, &seen, || format!("{}\n", seen.line()))?;
+                }
+                return Ok(Exit::Done);
             }
-            return Ok(Exit::Done);
-        }
+            Ok(seen) => {
+                answered = true;
+                seen.line()
+            }
+            // An etcd that changes its leader, or is restarted, ends no waiting.
+            Err(error) if answered && global.etcd.is_meant() && error.exit == Exit::Failed => error.message,
+            Err(error) => return Err(error),
+        };
         if deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
-            return Err(CommandError::new(Exit::TimedOut, format!("not there in time: {}", seen.line())));
+            return Err(CommandError::new(Exit::TimedOut, format!("not there in time: {line}")));
         }
         tokio::select! {
             () = interrupted() => return Err(CommandError::interrupted("")),

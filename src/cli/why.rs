@@ -10,6 +10,7 @@ use crate::report::why_text;
 use super::args::Global;
 use super::describe::{EVENTS, events_text};
 use super::error::{CommandError, Exit};
+use super::subject::Subject;
 use super::wait::unknown;
 use super::{events, output, plan, status};
 
@@ -17,17 +18,18 @@ use super::{events, output, plan, status};
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:\n  mastic why web\n  mastic why web -o json | jq .actions")]
 pub struct Options {
-    /// Which service or job
+    /// Which service or job; on one of several hosts: HOST/SERVICE
     #[arg(value_name = "SERVICE")]
     pub service: String,
 }
 
 /// Tells the plan's causes, the conditions, and what happened last.
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
-    let name = options.service.as_str();
+    let Subject { global, home, name } = Subject::find(global, &options.service)?;
+    let (global, name) = (&global, name.as_str());
     let seen = status::look(global).await?;
     let planned = plan::look(global).await?;
-    let told = events::about(global, name, EVENTS)?;
+    let told = events::about(&home, name, EVENTS)?;
     let instance = seen.instances().map(|(_, instance)| instance).find(|instance| instance.service.as_str() == name);
     let job = seen.hosts.iter().flat_map(|host| &host.jobs).find(|job| job.job.as_str() == name);
     let actions: Vec<_> = planned.actions.into_iter().filter(|action| action.service == name).collect();

@@ -1,42 +1,46 @@
-//! Putting the loop together with the real world, or finding the agent that has done so.
+//! Putting the loop together with the real world.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::control::command::{Command, Outcome, Progress, Replies, Reply, Request};
+use crate::control::command::Request;
 use crate::control::events;
+use crate::control::fleet::{Fleet, Member};
 use crate::control::input::Input;
 use crate::control::ports::{Ports, SiteSource};
 use crate::control::published::Published;
 use crate::control::reconciler::{Mode, Reconciler};
-use crate::edge::agent_client::AgentClient;
 use crate::edge::clock::SystemClock;
 use crate::edge::coordinator::LocalCoordinator;
-use crate::edge::docker::DockerEngine;
-use crate::edge::docker::DockerObserver;
-use crate::edge::docker::{Certificates, ConnectOptions};
+use crate::edge::docker::ConnectOptions;
 use crate::edge::files::DiskFiles;
+use crate::edge::fleet_source::FleetSource;
+use crate::edge::host_files;
 use crate::edge::lock::{LockError, StateLock};
 use crate::edge::measured::Measured;
-use crate::edge::prober::NetworkProber;
+use crate::edge::prober::prober_of;
 use crate::edge::site_files::DiskSiteFiles;
-use crate::edge::site_source::{DiskSource, NoSource};
+use crate::edge::site_source::{DiskSource, NoSource, Prepared};
 use crate::edge::store::DiskStore;
+use crate::edge::vault::AeadVault;
 use crate::model::names::{HostName, SiteName};
-use crate::parse::site::Connection;
+use crate::port::clock::Clock;
+use crate::port::coordinator::Coordinator;
 use crate::port::engine::Engine;
-use crate::port::files::{Files, ObserveFiles};
+use crate::port::files::Files;
 use crate::port::read_only::{ReadOnlyEngine, ReadOnlyFiles, ReadOnlyStore};
 use crate::port::store::Store;
 use crate::report::metrics::Metrics;
-use crate::report::status::SiteStatus;
-use crate::resolve::compile::{CompileRequest, compile};
+use crate::resolve::compile::{CompileRequest, compile, compile_all};
 
+use super::connection::{connect_options, or_nowhere};
 use super::error::{CommandError, Exit};
+use super::etcd::EtcdArguments;
+use super::interrupted::interrupted;
+use super::scope::Reach;
 
 /// What all commands know of where they are.
 #[derive(Clone, Debug)]
@@ -45,6 +49,37 @@ pub struct Place {
     pub state: PathBuf,
     /// The site, if one was named.
     pub request: Option<CompileRequest>,
+    /// Hosts and groups that were named.
+    pub selected: Vec<String>,
+    /// Where its agents meet, if that is elsewhere.
+    pub etcd: Option<EtcdArguments>,
+}
+
+impl Place {
+    /// The hosts that a command is about, where this machine is not all of them.
+    pub fn reach(&self) -> Result<Option<Reach>, CommandError> {
+        self.request.as_ref().map_or(Ok(None), |request| Reach::of(request, &self.selected))
+    }
+
+    /// The same place for one of several hosts.
+    #[must_use]
+    pub fn at(&self, host: &HostName) -> Self {
+        let request = self.request.clone().map(|request| CompileRequest { host: Some(host.to_string()), ..request });
+        Self {
+            state: DiskStore::home(&self.state, host),
+            request,
+            selected: vec![host.to_string()],
+            etcd: self.etcd.clone(),
+        }
+    }
+
+    /// One place for each host that is meant: several, or this one.
+    pub fn homes(&self) -> Result<Vec<Self>, CommandError> {
+        Ok(match self.reach()? {
+            Some(reach) => reach.hosts.iter().filter(|one| one.meant).map(|one| self.at(&one.host)).collect(),
+            None => vec![self.clone()],
+        })
+    }
 }
 
 /// How the loop meets the world.
@@ -58,8 +93,7 @@ pub enum Access {
 
 /// The loop's surroundings, ready to run.
 pub struct World {
-    /// The ports.
-    pub ports: Ports,
+    loops: Loops,
     /// What the loop shows.
     pub published: Arc<Published>,
     /// The right to change the state directory.
@@ -70,116 +104,280 @@ pub struct World {
     is_valid: bool,
 }
 
+/// What is looked after.
+enum Loops {
+    /// One host.
+    One(Box<Ports>),
+    /// Several.
+    Many(Vec<Member>),
+}
+
+/// What a loop of a host needs besides what is its own.
+struct Surroundings<'a> {
+    site: &'a SiteName,
+    state: &'a Path,
+    access: Access,
+    key: Vec<u8>,
+    metrics: Arc<Metrics>,
+    published: Arc<Published>,
+}
+
 impl World {
-    /// Connects everything. `purpose` is what others read who find the lock taken.
+    /// Connects to this machine's engine, or to all hosts that can be reached from here. `purpose` is what others read who find the lock taken.
     pub async fn open(place: &Place, access: Access, purpose: &str) -> Result<Self, CommandError> {
         let lock = match access {
             Access::Look => None,
             Access::Act => Some(lock(&place.state, purpose)?),
         };
-        let disk_store = Arc::new(DiskStore::open(&place.state));
-        let disk_files = Arc::new(DiskFiles::open(&place.state)?);
-        if access == Access::Act
-            && let Err(error) = disk_files.clean().await
-        {
-            // A full or read-only disk: what runs can be healed all the same.
-            tracing::warn!(%error, "leftovers of a crash stay");
-        }
-        let key = match access {
-            // Looking makes no key; without one the hashes differ, and hashes alone mean nothing.
-            Access::Look if !place.state.join("site.key").exists() => Vec::new(),
-            _ => disk_store.site_key().unwrap_or_default(),
-        };
-        let mut is_valid = true;
-        let (source, connection, names): (Arc<dyn SiteSource>, _, _) = match &place.request {
-            Some(request) => {
-                let source = DiskSource::new(request.clone());
-                let names = source.prepare(&key).ok();
-                is_valid = names.is_some();
-                let connection = source.connection();
-                (Arc::new(source), connection, names)
+        let key = site_key(&place.state, access);
+        let source = place.request.clone().map(DiskSource::new);
+        let prepared = source.as_ref().map(|source| source.prepare(&key));
+        // Only where there may be other hosts is it worth another look at the site.
+        let alone = matches!(&prepared, None | Some(Ok(Prepared { hosts: 1, .. })));
+        match if alone { None } else { place.reach()? } {
+            Some(reach) => Self::of_many(place, access, lock, key, reach),
+            None => {
+                let prepared = prepared.and_then(Result::ok);
+                Self::of_one(place, access, lock, key, source, prepared).await
             }
-            None => (Arc::new(NoSource), None, None),
+        }
+    }
+
+    /// Connects to this machine's engine alone: what an agent does.
+    pub async fn open_here(place: &Place, purpose: &str) -> Result<Self, CommandError> {
+        let lock = Some(lock(&place.state, purpose)?);
+        let key = site_key(&place.state, Access::Act);
+        let source = place.request.clone().map(DiskSource::new);
+        let prepared = source.as_ref().and_then(|source| source.prepare(&key).ok());
+        Self::of_one(place, Access::Act, lock, key, source, prepared).await
+    }
+
+    /// The agent of a host that meets the others elsewhere, and takes its site from there.
+    pub async fn of_agent(
+        place: &Place,
+        lock: StateLock,
+        site: SiteName,
+        host: HostName,
+        coordinator: Arc<dyn Coordinator>,
+        source: Arc<dyn SiteSource>,
+    ) -> Result<Self, CommandError> {
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("MASTIC_COMMIT"))?);
+        let published = Published::new(site.clone(), metrics.clone());
+        let (key, access) = (site_key(&place.state, Access::Act), Access::Act);
+        let around =
+            Surroundings { site: &site, state: &place.state, access, key, metrics, published: published.clone() };
+        let store = DiskStore::open(&place.state);
+        // However others would reach this host: the agent is there.
+        let ports = around.ports(store, host, &connect_options(None)?, coordinator, source)?;
+        clean(&place.state).await?;
+        Ok(Self { loops: Loops::One(Box::new(ports)), published, lock: Some(lock), has_site: true, is_valid: true })
+    }
+
+    async fn of_one(
+        place: &Place,
+        access: Access,
+        lock: Option<StateLock>,
+        key: Vec<u8>,
+        source: Option<DiskSource>,
+        prepared: Option<Prepared>,
+    ) -> Result<Self, CommandError> {
+        let is_valid = place.request.is_none() || prepared.is_some();
+        let names = prepared.map(|prepared| (prepared.site, prepared.host));
+        let connection = source.as_ref().and_then(DiskSource::connection);
+        let source: Arc<dyn SiteSource> = match source {
+            Some(source) => Arc::new(source),
+            None => Arc::new(NoSource),
         };
-        let accepted = || disk_store.load_accepted().ok().flatten().map(|accepted| (accepted.site, accepted.host));
+        let store = DiskStore::open(&place.state);
+        let accepted = || store.load_accepted().ok().flatten().map(|accepted| (accepted.site, accepted.host));
         let (site, host) = match names.or_else(accepted) {
             Some(names) => names,
             None => (SiteName::unknown(), HostName::new("localhost")?),
         };
-        let options = connect_options(connection)?;
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("MASTIC_COMMIT"))?);
-        let observe_files: Arc<dyn ObserveFiles> = disk_files.clone();
-        let (engine, files, store): (Arc<dyn Engine>, Arc<dyn Files>, Arc<dyn Store>) = match access {
-            Access::Look => {
-                let observer = DockerObserver::with_files(&options, observe_files.clone())?;
-                let store = ReadOnlyStore::over(disk_store).with_key(key);
-                (Arc::new(ReadOnlyEngine(observer)), Arc::new(ReadOnlyFiles(observe_files)), Arc::new(store))
-            }
-            Access::Act => {
-                let engine = DockerEngine::over(DockerObserver::with_files(&options, observe_files)?);
-                (Arc::new(Measured::new(engine, host.clone(), metrics.clone())), disk_files, disk_store)
-            }
-        };
-        let published = Published::new(site, metrics.clone());
-        let ports = Ports {
-            engine,
-            files,
-            store,
-            clock: Arc::new(SystemClock),
-            coordinator: Arc::new(LocalCoordinator::new(&place.state, host)),
-            prober: Arc::new(NetworkProber),
-            source,
-            metrics,
-            published: published.clone(),
-            planner: Arc::new(crate::plan::instance::plan),
-        };
-        Ok(Self { ports, published, lock, has_site: place.request.is_some(), is_valid })
+        let published = Published::new(site.clone(), metrics.clone());
+        let around =
+            Surroundings { site: &site, state: &place.state, access, key, metrics, published: published.clone() };
+        let coordinator = Arc::new(LocalCoordinator::new(&place.state, host.clone()));
+        let ports = around.ports(store, host, &connect_options(connection)?, coordinator, source)?;
+        if access == Access::Act {
+            clean(&place.state).await?;
+        }
+        let loops = Loops::One(Box::new(ports));
+        Ok(Self { loops, published, lock, has_site: place.request.is_some(), is_valid })
+    }
+
+    fn of_many(
+        place: &Place,
+        access: Access,
+        lock: Option<StateLock>,
+        key: Vec<u8>,
+        reach: Reach,
+    ) -> Result<Self, CommandError> {
+        let Some(request) = place.request.clone() else { return Err(super::validate::no_site()) };
+        let acts = access == Access::Act;
+        let source = FleetSource::new(request, &place.state, acts);
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("MASTIC_COMMIT"))?);
+        let published = Published::new(reach.site.clone(), metrics.clone());
+        let names: Vec<HostName> = reach.hosts.iter().map(|one| one.host.clone()).collect();
+        let mut members = Vec::new();
+        for (one, coordinator) in reach.hosts.iter().cloned().zip(LocalCoordinator::of_all(&place.state, &names)) {
+            let home = DiskStore::home(&place.state, &one.host);
+            let around = Surroundings {
+                site: &reach.site,
+                state: &home,
+                access: if one.meant { access } else { Access::Look },
+                key: key.clone(),
+                metrics: metrics.clone(),
+                published: Published::new(reach.site.clone(), metrics.clone()),
+            };
+            let store = DiskStore::of_host(&place.state, &one.host);
+            let options = or_nowhere(connect_options(Some((one.connection, reach.directory.clone()))));
+            let site = source.at(one.host.clone());
+            let ports = around.ports(store, one.host.clone(), &options, Arc::new(coordinator), site)?;
+            members.push(Member { host: one.host, meant: one.meant, ports });
+        }
+        let is_valid = source.is_valid(&key);
+        Ok(Self { loops: Loops::Many(members), published, lock, has_site: true, is_valid })
     }
 
     /// An error with all diagnostics where the site that was named cannot be used.
     pub fn valid_site(&self, place: &Place) -> Result<(), CommandError> {
-        match &place.request {
-            Some(request) if !self.is_valid => {
-                compile(request, &DiskSiteFiles::new()).map_err(CommandError::invalid_site).map(|_| ())
-            }
-            _ => Ok(()),
+        let Some(request) = place.request.as_ref().filter(|_| !self.is_valid) else { return Ok(()) };
+        let files = DiskSiteFiles::new();
+        let result = match self.loops {
+            Loops::One(_) => compile(request, &files).map(|_| ()),
+            Loops::Many(_) => compile_all(request, &files).map(|_| ()),
+        };
+        result.map_err(CommandError::invalid_site)
+    }
+
+    /// With another clock.
+    #[must_use]
+    pub fn with_clock(mut self, clock: &Arc<impl Clock + 'static>) -> Self {
+        match &mut self.loops {
+            Loops::One(ports) => ports.clock = clock.clone(),
+            Loops::Many(members) => members.iter_mut().for_each(|member| member.ports.clock = clock.clone()),
+        }
+        self
+    }
+
+    /// Where its host meets the others; none where several are looked after.
+    pub fn coordinator(&self) -> Option<Arc<dyn Coordinator>> {
+        match &self.loops {
+            Loops::One(ports) => Some(ports.coordinator.clone()),
+            Loops::Many(_) => None,
         }
     }
 
-    /// Starts the loop of an agent.
+    /// Starts the loop of an agent or a controller.
     pub fn start_agent(self) -> Result<Running, CommandError> {
         self.start(true, None)
     }
 
     /// Starts the loop. The lock is held until it ends. Whether the site is read; and what is to be done first of all.
-    fn start(self, follow_site: bool, first: Option<Request>) -> Result<Running, CommandError> {
-        let Self { ports, published, lock, has_site, .. } = self;
-        let mode = Mode { follow_source: follow_site && has_site, act: lock.is_some(), on_request: first.is_some() };
+    pub(super) fn start(self, follow_site: bool, first: Option<Request>) -> Result<Running, CommandError> {
+        let Self { loops, published, lock, has_site, .. } = self;
+        let on_request = first.is_some();
+        let mode = Mode { follow_source: follow_site && has_site, act: lock.is_some(), on_request, once: on_request };
         let (inputs, receiver) = mpsc::channel(1024);
         if let Some(first) = first {
             // The channel is new: there is room.
             let _ = inputs.try_send(Input::Request(Box::new(first)));
         }
-        let reconciler = Reconciler::new(ports.clone(), mode)?;
-        let paths = reconciler.paths();
-        // Only who acts has to hear at once of what happens.
-        let follower = mode.act.then(|| {
-            let inputs = inputs.downgrade();
-            let (engine, clock) = (ports.engine.clone(), ports.clock.clone());
-            tokio::spawn(async move {
-                if let Some(inputs) = inputs.upgrade() {
-                    events::follow(engine, clock, inputs).await;
-                }
-            })
-        });
-        let task = tokio::spawn(async move {
-            reconciler.run(receiver).await;
-            if let Some(follower) = follower {
-                follower.abort();
+        let (paths, task) = match loops {
+            Loops::One(ports) => {
+                let reconciler = Reconciler::new(*ports.clone(), mode)?;
+                let paths = reconciler.paths();
+                // Only who acts has to hear at once of what happens.
+                let follower = mode.act.then(|| {
+                    let inputs = inputs.downgrade();
+                    let (engine, clock) = (ports.engine.clone(), ports.clock.clone());
+                    tokio::spawn(async move {
+                        if let Some(inputs) = inputs.upgrade() {
+                            events::follow(engine, clock, inputs).await;
+                        }
+                    })
+                });
+                let task = tokio::spawn(async move {
+                    reconciler.run(receiver).await;
+                    if let Some(follower) = follower {
+                        follower.abort();
+                    }
+                    drop(lock);
+                });
+                (paths, task)
             }
-            drop(lock);
-        });
+            Loops::Many(members) => {
+                let fleet = Fleet::start(members, mode, published.clone())?;
+                let paths = fleet.paths();
+                let task = tokio::spawn(async move {
+                    fleet.run(receiver).await;
+                    drop(lock);
+                });
+                (paths, task)
+            }
+        };
         Ok(Running { inputs, paths, published, task })
+    }
+}
+
+/// Takes away what a crash has left of files.
+async fn clean(state: &Path) -> Result<(), CommandError> {
+    // A full or read-only disk: what runs can be healed all the same.
+    if let Err(error) = DiskFiles::open(state)?.clean().await {
+        tracing::warn!(%error, "leftovers of a crash stay");
+    }
+    Ok(())
+}
+
+/// The key of the site; empty where there is none and none is to be made.
+fn site_key(state: &Path, access: Access) -> Vec<u8> {
+    match access {
+        // Looking makes no key; without one the hashes differ, and hashes alone mean nothing.
+        Access::Look if !state.join("site.key").exists() => Vec::new(),
+        _ => DiskStore::open(state).site_key().unwrap_or_default(),
+    }
+}
+
+impl Surroundings<'_> {
+    /// The ports of one host's loop.
+    fn ports(
+        self,
+        store: DiskStore,
+        host: HostName,
+        options: &ConnectOptions,
+        coordinator: Arc<dyn Coordinator>,
+        source: Arc<dyn SiteSource>,
+    ) -> Result<Ports, CommandError> {
+        let Self { site, state, access, key, metrics, published } = self;
+        let store = Arc::new(store);
+        let (engine, files, store, prober): (Arc<dyn Engine>, Arc<dyn Files>, Arc<dyn Store>, _) = match access {
+            Access::Look => {
+                let (observer, files) = host_files::observe(options, state, site, &host)?;
+                let store = ReadOnlyStore::over(store).with_key(key);
+                let prober = prober_of(&observer);
+                (Arc::new(ReadOnlyEngine(observer)), Arc::new(ReadOnlyFiles(files)), Arc::new(store), prober)
+            }
+            Access::Act => {
+                let (engine, files) = host_files::change(options, state, site, &host)?;
+                let prober = prober_of(engine.observer());
+                (Arc::new(Measured::new(engine, host, metrics.clone())), files, store, prober)
+            }
+        };
+        Ok(Ports {
+            engine,
+            files,
+            store,
+            clock: Arc::new(SystemClock),
+            coordinator,
+            vault: Arc::new(AeadVault),
+            prober,
+            source,
+            metrics,
+            published,
+            planner: Arc::new(crate::plan::instance::plan),
+        })
     }
 }
 
@@ -206,132 +404,16 @@ impl Running {
     }
 }
 
-/// The engine alone, for what neither reads nor changes the state: logs, commands in containers.
-pub fn engine(place: &Place) -> Result<DockerEngine, CommandError> {
-    let connection = place.request.as_ref().and_then(|request| {
-        let source = DiskSource::new(request.clone());
-        source.compile(&[]).ok()?;
-        source.connection()
-    });
-    let files: Arc<dyn ObserveFiles> = Arc::new(DiskFiles::open(&place.state)?);
-    Ok(DockerEngine::over(DockerObserver::with_files(&connect_options(connection)?, files)?))
+/// Whether nobody works on a state directory.
+pub fn is_unlocked(state: &Path) -> bool {
+    !matches!(StateLock::take(state, "controller"), Err(LockError::Busy { .. }))
 }
 
-/// Whom a command is given to.
-pub enum Door {
-    /// The agent of the state directory.
-    Agent(AgentClient),
-    /// A loop of our own.
-    Own(Box<World>),
-}
-
-/// Where the status can be seen while a command goes on.
-#[derive(Clone)]
-pub enum View {
-    /// At the agent.
-    Agent(AgentClient),
-    /// At the loop of our own.
-    Own(Arc<Published>),
-}
-
-impl View {
-    /// As it is now; none where it cannot be seen.
-    pub async fn status(&self) -> Option<SiteStatus> {
-        match self {
-            Self::Agent(agent) => agent.status().await.ok(),
-            Self::Own(published) => Some(published.status().as_ref().clone()),
-        }
-    }
-}
-
-impl Door {
-    /// The agent if one runs; else a loop of our own.
-    pub async fn open(place: &Place, access: Access, purpose: &str) -> Result<Self, CommandError> {
-        if let Some(agent) = AgentClient::find(&place.state).await? {
-            return Ok(Self::Agent(agent));
-        }
-        Ok(Self::Own(Box::new(World::open(place, access, purpose).await?)))
-    }
-
-    /// Where the status can be seen.
-    pub fn view(&self) -> View {
-        match self {
-            Self::Agent(agent) => View::Agent(agent.clone()),
-            Self::Own(world) => View::Own(world.published.clone()),
-        }
-    }
-
-    /// Asks for one thing, and waits for the answer. A loop of our own ends with it.
-    pub async fn run(
-        self,
-        command: Command,
-        follow_site: bool,
-        mut on_progress: impl FnMut(Progress),
-    ) -> Result<Outcome, CommandError> {
-        match self {
-            Self::Agent(agent) => tokio::select! {
-                outcome = agent.ask(&command, on_progress) => Ok(outcome?),
-                () = interrupted() => Err(CommandError::interrupted("interrupted; the agent goes on")),
-            },
-            Self::Own(world) => {
-                let (replies, mut receiver) = Replies::channel();
-                let running = world.start(follow_site, Some(Request { command, replies }))?;
-                let answer = async {
-                    while let Some(reply) = receiver.recv().await {
-                        match reply {
-                            Reply::Progress(progress) => on_progress(progress),
-                            Reply::Result(outcome) => return Ok(outcome),
-                        }
-                    }
-                    Err(CommandError::failed("the loop ended before it answered"))
-                };
-                let outcome = tokio::select! {
-                    outcome = answer => outcome,
-                    () = interrupted() => Err(CommandError::interrupted("interrupted; the next run goes on from here")),
-                };
-                running.end().await?;
-                outcome
-            }
-        }
-    }
-}
-
-/// Ends when somebody presses Ctrl-C, or asks the program to end.
-pub async fn interrupted() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => terminate.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate => {}
-    }
-}
-
-fn lock(state: &Path, purpose: &str) -> Result<StateLock, CommandError> {
+/// The right to change a state directory.
+pub(super) fn lock(state: &Path, purpose: &str) -> Result<StateLock, CommandError> {
     StateLock::take(state, purpose).map_err(|error| match error {
         LockError::Busy { .. } => CommandError::new(Exit::Locked, error.to_string())
             .hinted("wait for it to end, or give another directory with --state-dir"),
         LockError::Failed { .. } => CommandError::new(Exit::Failed, error.to_string()),
     })
-}
-
-fn connect_options(connection: Option<(Connection, PathBuf)>) -> Result<ConnectOptions, CommandError> {
-    match connection {
-        Some((Connection::Docker { host, tls }, directory)) => {
-            let certificates = tls.map(|tls| Certificates {
-                authority: Some(directory.join(tls.ca)),
-                certificate: Some(directory.join(tls.cert)),
-                key: Some(directory.join(tls.key)),
-            });
-            Ok(ConnectOptions::parse(&host, certificates)?)
-        }
-        Some((Connection::Ssh(_), _)) => {
-            Err(CommandError::new(Exit::InvalidSite, "connections over SSH are not available yet")
-                .hinted("run `mastic` on the host itself, with `connection: {local: {}}`"))
-        }
-        Some((Connection::Local, _)) | None => Ok(ConnectOptions::from_environment(|name| std::env::var(name).ok())?),
-    }
 }

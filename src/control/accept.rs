@@ -1,8 +1,9 @@
 //! Taking a site that was read as the desired state: numbering it, waiting for a person where the site says so. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::desired::{HostDesired, SyncMode};
+use crate::model::fileset::fill_all;
 use crate::model::hold::HoldKind;
 use crate::model::memory::HostMemory;
 use crate::model::time::Timestamp;
@@ -25,7 +26,13 @@ pub fn is_same(old: &HostDesired, new: &HostDesired) -> bool {
     let mut new = new.clone();
     new.generation = old.generation;
     new.source_digest.clone_from(&old.source_digest);
-    *old == new
+    fill_all(&mut new, &BTreeMap::new());
+    if old.filesets.is_empty() {
+        return *old == new;
+    }
+    let mut old = old.clone();
+    fill_all(&mut old, &BTreeMap::new());
+    old == new
 }
 
 /// Decides. `live_generation` is the highest one on labels of live containers.
@@ -43,11 +50,12 @@ pub fn consider(
     if pinned && !approved {
         return Acceptance::Pinned;
     }
-    if accepted.is_some_and(|accepted| is_same(accepted, read)) {
+    // Where the source counts for the whole site, all hosts follow its number, those too that have nothing to change.
+    if accepted.is_some_and(|accepted| is_same(accepted, read) && read.generation <= accepted.generation) {
         return Acceptance::Unchanged;
     }
     let mut next = read.clone();
-    next.generation = next_generation(accepted, memory, live_generation);
+    next.generation = next_generation(accepted, memory, live_generation).max(read.generation);
     // The first state of a host has nothing to be compared with, and nothing to disturb.
     let waits = read.sync.edits == SyncMode::Approve && accepted.is_some() && !approved;
     if waits { Acceptance::AwaitApproval(Box::new(next)) } else { Acceptance::Accept(Box::new(next)) }

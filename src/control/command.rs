@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::model::hold::HoldKind;
-use crate::model::names::{JobName, ServiceName};
+use crate::model::names::{HostName, JobName, ServiceName};
 use crate::model::time::{Span, Timestamp};
 use crate::report::event::Severity;
 
@@ -132,10 +132,17 @@ pub enum Command {
         /// Whether to answer only when it has ended.
         wait: Option<Wait>,
     },
+    /// Begins a procedure of a role, or chooses for one that has begun.
+    Recover(Recover),
     /// Removes all containers, networks and files of the site from this host, and then ends the agent.
     Destroy {
         /// Named volumes too.
         volumes: bool,
+        /// By whom.
+        user: String,
+    },
+    /// Takes the machine as it is, although it is not the one that was known, or volumes of it are gone.
+    AcceptHost {
         /// By whom.
         user: String,
     },
@@ -149,6 +156,13 @@ pub enum Command {
         most: usize,
         /// Whether to go on with new ones until nobody listens.
         follow: bool,
+    },
+    /// The same at these hosts alone, where several are looked after.
+    At {
+        /// Which.
+        hosts: Vec<HostName>,
+        /// What.
+        command: Box<Command>,
     },
     /// Ends the agent; the containers stay.
     Shutdown,
@@ -172,6 +186,26 @@ pub struct Reconcile {
     pub wait: Option<Wait>,
 }
 
+/// What `recover` asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recover {
+    /// Role, as it is called in the site.
+    pub role: String,
+    /// Which of its procedures.
+    pub procedure: String,
+    /// The host to go on from, whatever others have.
+    pub from: Option<HostName>,
+    /// The host that the procedure is about.
+    pub host: Option<HostName>,
+    /// Whether it is said that data may be lost.
+    pub accept_data_loss: bool,
+    /// By whom.
+    pub user: String,
+    /// Whether to answer only when all is as desired.
+    pub wait: Option<Wait>,
+}
+
 /// How long to wait for the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -183,7 +217,25 @@ pub struct Wait {
 impl Command {
     /// Whether it only tells something.
     pub fn is_read_only(&self) -> bool {
-        matches!(self, Self::Status | Self::Plan | Self::Events { .. })
+        match self {
+            Self::At { command, .. } => command.is_read_only(),
+            other => matches!(other, Self::Status | Self::Plan | Self::Events { .. }),
+        }
+    }
+
+    /// Whether the answer comes only once what was asked for is there.
+    pub fn waits(&self) -> bool {
+        match self {
+            Self::Reconcile(reconcile) => reconcile.wait.is_some(),
+            Self::Recover(recover) => recover.wait.is_some(),
+            Self::Restart { wait, .. }
+            | Self::Stop { wait, .. }
+            | Self::Start { wait, .. }
+            | Self::Rollback { wait, .. }
+            | Self::RunJob { wait, .. } => wait.is_some(),
+            Self::At { command, .. } => command.waits(),
+            _ => false,
+        }
     }
 
     /// Its name, for logs and for the label of a metric.
@@ -202,10 +254,13 @@ impl Command {
             Self::AllowPrune { .. } => "allow_prune",
             Self::Retry { .. } => "retry",
             Self::RunJob { .. } => "run_job",
+            Self::Recover(_) => "recover",
             Self::Destroy { .. } => "destroy",
+            Self::AcceptHost { .. } => "accept_host",
             Self::Status => "status",
             Self::Plan => "plan",
             Self::Events { .. } => "events",
+            Self::At { command, .. } => command.name(),
             Self::Shutdown => "shutdown",
         }
     }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::model::desired::HostDesired;
 use crate::model::hold::{Hold, HoldKind};
-use crate::model::names::{JobName, ServiceName};
+use crate::model::names::{HostName, JobName, ServiceName};
 use crate::model::settings::Mount;
 use crate::plan::step::Subject;
 use crate::report::event::Severity;
@@ -105,7 +105,27 @@ impl Reconciler {
                 let outcome = self.allow_prune(generation, &user);
                 replies.finish(outcome);
             }
+            Command::AcceptHost { user } => {
+                self.look_once().await;
+                let outcome = self.accept_host(&user);
+                replies.finish(outcome);
+            }
+            Command::Recover(recover) => {
+                self.look_once().await;
+                let outcome = self.recover(&recover).await;
+                self.finish_or_wait(outcome, Goal::Converged, recover.wait, replies);
+            }
             Command::Destroy { volumes, user } => self.destroy(volumes, &user, replies),
+            Command::At { hosts, command } => {
+                // One loop is one host: what is meant for others is not for it.
+                let own = self.desired.as_ref().map(|desired| desired.host.clone());
+                if own.is_none_or(|own| hosts.contains(&own)) {
+                    Box::pin(self.answer(Request { command: *command, replies })).await;
+                } else {
+                    let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+                    replies.finish(refused(format!("this agent does not look after {}", names.join(", "))));
+                }
+            }
             Command::Shutdown => {
                 replies.finish(Outcome::done("the agent ends; the containers stay"));
                 self.finished = true;
@@ -446,6 +466,9 @@ impl Reconciler {
             jobs: indexmap::IndexMap::default(),
             networks: std::collections::BTreeMap::default(),
             volumes: std::collections::BTreeMap::default(),
+            behaviours: std::collections::BTreeMap::default(),
+            procedures: Vec::new(),
+            filesets: Vec::new(),
             ..desired.as_ref().clone()
         };
         // An end that is not written down would be undone by a restart, half way through.

@@ -2,7 +2,9 @@
 //!
 //! Never what a container, the desired state or a spec to go back to refers to; never an image that Mastic did not bring.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
 
 use crate::plan::files;
 use crate::port::engine::EngineError;
@@ -22,6 +24,7 @@ impl Reconciler {
             return;
         }
         self.collect_files().await;
+        self.forget_accounts();
         if self.ports.files.disk_used_percent().is_some_and(|used| used >= FULL) {
             self.collect_images().await;
         }
@@ -45,12 +48,29 @@ impl Reconciler {
         }
     }
 
+    /// Of images that nothing names and no container is made of.
+    fn forget_accounts(&mut self) {
+        let observed = &self.observer.observed;
+        let mut used: BTreeSet<&str> = observed.image_ids.values().flatten().map(String::as_str).collect();
+        used.extend(observed.containers.values().map(|container| container.image_id.as_str()));
+        let before = self.memory.accounts.len();
+        self.memory.accounts.retain(|id, _| used.contains(id.as_str()));
+        if self.memory.accounts.len() != before {
+            self.memory_dirty.get_or_insert_with(Instant::now);
+        }
+    }
+
     async fn collect_images(&mut self) {
         let Some(desired) = self.desired.clone() else { return };
         let Ok(revisions) = self.ports.store.revisions() else { return };
         let old = revisions.len().saturating_sub(KEPT_REVISIONS);
+        let Ok(images) = self.ports.engine.list_images().await else { return };
+        let ids: BTreeMap<String, String> = images
+            .into_iter()
+            .flat_map(|image| image.references.into_iter().map(move |reference| (reference, image.id.clone())))
+            .collect();
         let observed = &self.observer.observed;
-        let id = |image: &crate::model::image::ImageRef| observed.image_ids.get(&image.familiar()).cloned();
+        let id = |image: &crate::model::image::ImageRef| ids.get(&image.familiar()).cloned();
         let mut used: BTreeSet<String> =
             observed.containers.values().map(|container| container.image_id.clone()).collect();
         let mut candidates = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! Whether what was asked for is reached, still under way, or out of reach. Pure.
 
-use crate::model::condition::{ConditionType, ENGINE_UNSUPPORTED, find, holds};
+use crate::model::condition::{ConditionType, ENGINE_UNSUPPORTED, HOST_IDENTITY_CHANGED, find, holds};
 use crate::model::memory::HostMemory;
 use crate::plan::step::{Next, Subject, SubjectPlan};
 
@@ -58,7 +58,8 @@ pub fn reach(plan: &SubjectPlan, memory: &HostMemory, in_flight: bool) -> Reach 
         return Reach::Failed(message(ConditionType::Stalled));
     }
     // An engine that does not answer may come back; one that is refused stays so.
-    if find(conditions, ConditionType::Unknown).is_some_and(|unknown| unknown.reason == ENGINE_UNSUPPORTED) {
+    let refused = [ENGINE_UNSUPPORTED, HOST_IDENTITY_CHANGED];
+    if find(conditions, ConditionType::Unknown).is_some_and(|unknown| refused.contains(&unknown.reason.as_str())) {
         return Reach::Failed(message(ConditionType::Unknown));
     }
     if holds(conditions, ConditionType::Unknown) {

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use tokio::time::Instant;
 
 use crate::model::desired::HostDesired;
+use crate::model::image::ImageRef;
+use crate::model::labels;
 use crate::model::names::ServiceName;
 use crate::observe::observed::EngineState;
 use crate::plan::step::Subject;
@@ -21,8 +23,44 @@ const CLOCK_STEP: u64 = 2000;
 impl Reconciler {
     /// Looks at everything that a state which is not in force would be planned with.
     pub(super) async fn look_for(&mut self, desired: &HostDesired) -> Result<(), EngineError> {
-        self.observer.look_for(desired, &self.memory);
-        self.observer.deep(desired).await
+        self.observer.look_for(desired, &self.memory, self.image_references(desired));
+        self.observer.deep(desired).await?;
+        self.observer.recall_accounts(&self.memory);
+        self.recognise(desired).await
+    }
+
+    /// In familiar form: of what is to run, of what is gone back to, and of what is in force meanwhile.
+    fn image_references(&self, desired: &HostDesired) -> BTreeSet<String> {
+        let states = std::iter::once(desired).chain(self.desired.as_deref());
+        let of_states = states.flat_map(|state| {
+            let variants = state.behaviours.values().flat_map(|behaviour| behaviour.variants.values());
+            let services = state.services.values().chain(variants).map(|spec| &spec.image);
+            services.chain(state.jobs.values().map(|job| &job.image))
+        });
+        of_states.chain(self.proven.values().map(|spec| &spec.image)).map(ImageRef::familiar).collect()
+    }
+
+    /// After what may be needed has changed: nothing is planned with an image that the engine was not asked for.
+    pub(super) fn look_for_new_images(&mut self) {
+        let Some(desired) = &self.desired else { return };
+        let known = &self.observer.observed.image_ids;
+        if self.image_references(desired).iter().any(|reference| !known.contains_key(reference)) {
+            self.looks.insert(Look::Images);
+        }
+    }
+
+    /// Where no state was ever accepted, or it was lost, the containers that are there tell how far the numbers went: an
+    /// older generation never comes after a newer one. An engine that does not answer tells nothing.
+    pub(super) async fn look_before(&mut self) {
+        if self.desired.is_some() {
+            return;
+        }
+        let Ok(containers) = self.ports.engine.list_containers().await else { return };
+        let left = containers.into_iter().filter_map(|container| {
+            let label = |name: &str| container.labels.get(name).cloned();
+            Some((label(labels::SITE)?, label(labels::HOST)?, label(labels::GENERATION)?.parse().ok()?))
+        });
+        self.left = left.collect();
     }
 
     /// Waits are told by the clock: after a step of it all of them are moved with it, and reckoned anew.
@@ -65,10 +103,13 @@ impl Reconciler {
             return;
         }
         let looks = std::mem::take(&mut self.looks);
-        self.observer.look_for(&desired, &self.memory);
+        self.observer.look_for(&desired, &self.memory, self.image_references(&desired));
         let result = if lost || looks.contains(&Look::Deep) {
             self.all_dirty = true;
-            let result = self.observer.deep(&desired).await;
+            let mut result = self.observer.deep(&desired).await;
+            if result.is_ok() {
+                result = self.recognise(&desired).await;
+            }
             if result.is_ok() {
                 self.schedule_passes(true);
                 self.garbage_due = true;
@@ -78,6 +119,7 @@ impl Reconciler {
         } else {
             self.look_at(&looks).await
         };
+        self.observer.recall_accounts(&self.memory);
         match result {
             Ok(()) => {
                 self.engine_failures = 0;
@@ -143,10 +185,11 @@ impl Reconciler {
                 }
                 Look::Volumes => {
                     self.observer.volumes(&desired).await?;
+                    self.note_volumes(&desired);
                     self.all_dirty = true;
                 }
                 Look::Images => {
-                    self.observer.images(&desired).await?;
+                    self.observer.images().await?;
                     self.all_dirty = true;
                 }
                 Look::Light | Look::Deep => {}

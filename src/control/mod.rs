@@ -8,20 +8,30 @@
 //! | probes | one question each | an answer, or none |
 
 pub mod accept;
+pub mod answers;
 pub mod command;
 mod commands;
+mod dependents;
 pub mod events;
+mod filesets;
+pub mod fleet;
 mod garbage;
 pub mod goal;
+mod identity;
 pub mod input;
 mod look;
 mod observer;
 mod outcome;
+mod peers;
 pub mod ports;
 mod probes;
+mod procedures;
 mod publish;
 pub mod published;
+mod pulling;
+mod queue;
 pub mod reconciler;
 mod site;
 mod turn;
+mod values;
 mod waiters;

@@ -8,15 +8,20 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
+use crate::model::condition::ENGINE_UNSUPPORTED;
 use crate::model::desired::HostDesired;
 use crate::model::memory::HostMemory;
-use crate::observe::observed::{ContainerState, ContainerSummary, EngineState, HostObserved, ObservedContainer};
+use crate::observe::observed::{
+    ContainerState, ContainerSummary, EngineState, HostObserved, ObservedContainer, ObservedImage,
+};
 use crate::plan::files;
 use crate::port::engine::{EngineError, ObserveEngine};
 use crate::port::files::ObserveFiles;
 
 /// Inspects at once: the engine answers them in parallel, and more do not make it faster.
 const INSPECTS_AT_ONCE: usize = 16;
+
+type Containers = BTreeMap<String, Arc<ObservedContainer>>;
 
 /// The snapshot and the means to renew it.
 pub struct Observer {
@@ -25,6 +30,10 @@ pub struct Observer {
     site: String,
     host: String,
     adopted: BTreeSet<String>,
+    /// Ids of the containers that were last known to be good.
+    remembered: BTreeSet<String>,
+    /// Of images that may be needed, in familiar form.
+    references: BTreeSet<String>,
     /// The snapshot.
     pub observed: HostObserved,
 }
@@ -38,14 +47,19 @@ impl Observer {
             site: String::new(),
             host: String::new(),
             adopted: BTreeSet::new(),
+            remembered: BTreeSet::new(),
+            references: BTreeSet::new(),
             observed: HostObserved::default(),
         }
     }
 
-    /// Says what is ours.
-    pub fn look_for(&mut self, desired: &HostDesired, memory: &HostMemory) {
+    /// Says what is ours, and which images may be needed.
+    pub fn look_for(&mut self, desired: &HostDesired, memory: &HostMemory, references: BTreeSet<String>) {
+        self.references = references;
         desired.site.as_str().clone_into(&mut self.site);
         desired.host.as_str().clone_into(&mut self.host);
+        let proven = memory.instances.values().filter_map(|instance| instance.proven.as_ref());
+        self.remembered = proven.map(|proven| proven.container_id.clone()).collect();
         self.adopted = memory.instances.values().filter_map(|instance| instance.adopted.clone()).collect();
     }
 
@@ -54,16 +68,16 @@ impl Observer {
         matches!(self.observed.engine, EngineState::Known(_))
     }
 
-    /// Whether the engine answers and is none that is worked with.
-    pub fn is_unsupported(&self) -> bool {
-        matches!(self.observed.engine, EngineState::Unsupported(_))
+    /// Whether the engine answers and is not worked with.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.observed.engine, EngineState::Refused { .. })
     }
 
     /// Why nothing is known, or nothing may be done; none where the engine answers and is worked with.
     pub fn obstacle(&self) -> Option<&str> {
         match &self.observed.engine {
             EngineState::Known(_) => None,
-            EngineState::Unknown(why) | EngineState::Unsupported(why) => Some(why),
+            EngineState::Unknown(why) | EngineState::Refused { why, .. } => Some(why),
             EngineState::NotAsked => Some("the engine has not been asked yet"),
         }
     }
@@ -73,29 +87,37 @@ impl Observer {
         self.observed.engine = EngineState::Unknown(error.to_string());
     }
 
-    /// Everything anew: one inspect a container of ours, all images and networks, hashes of all files.
+    /// Everything anew: one inspect a container of ours and an image of the site, all networks, hashes of all files.
     pub async fn deep(&mut self, desired: &HostDesired) -> Result<(), EngineError> {
-        let version = self.engine.version().await?;
+        // At first, those that are known from before are asked for beside the list, which takes the engine a while.
+        let early = if self.observed.containers.is_empty() { self.remembered.clone() } else { BTreeSet::new() };
+        let (version, containers, networks, images, early) = tokio::join!(
+            self.engine.version(),
+            self.engine.list_containers(),
+            self.engine.list_networks(),
+            self.wanted_images(),
+            self.inspect_all(early),
+        );
+        let version = version?;
         if version.api < (1, 41) {
             let (major, minor) = version.api;
             self.observed.engine =
-                EngineState::Unsupported(format!("its API is {major}.{minor}, and 1.41 is the oldest that works"));
+                unsupported(format!("its API is {major}.{minor}, and 1.41 is the oldest that works"));
             return Ok(());
         }
-        self.observed.containers.clear();
-        let (containers, networks, images) =
-            tokio::join!(self.engine.list_containers(), self.engine.list_networks(), self.engine.list_images());
         self.take_images(images?);
         self.observed.networks = networks?.into_iter().map(|network| (network.name.clone(), network)).collect();
         if !desired.volumes.is_empty() {
             self.observed.volumes = self.engine.list_volumes().await?;
         }
-        self.take_containers(containers?).await?;
-        self.learn_images(desired).await?;
+        // Last of all: what is seen of them is as new as can be when it is planned with.
+        let early = early?.into_iter().map(|container| (container.id.clone(), Arc::new(container))).collect();
+        self.observed.containers = self.look_at(containers?, &early).await?;
+        self.learn_images().await?;
         self.all_files(desired).await;
         // Its API looks the same and behaves otherwise in ways that promises rest on: it is looked at, not changed.
         self.observed.engine = if version.engine == "podman" {
-            EngineState::Unsupported(format!("podman {} is only looked at, not changed", version.version))
+            unsupported(format!("podman {} is only looked at, not changed", version.version))
         } else {
             EngineState::Known(version)
         };
@@ -110,7 +132,7 @@ impl Observer {
         let (containers, networks) = tokio::join!(self.engine.list_containers(), self.engine.list_networks());
         self.observed.networks = networks?.into_iter().map(|network| (network.name.clone(), network)).collect();
         self.take_containers(containers?).await?;
-        self.learn_images(desired).await
+        self.learn_images().await
     }
 
     /// One container, by id or name.
@@ -145,18 +167,18 @@ impl Observer {
     }
 
     /// Which references mean which image, and what those that matter set.
-    pub async fn images(&mut self, desired: &HostDesired) -> Result<(), EngineError> {
-        let images = self.engine.list_images().await?;
+    pub async fn images(&mut self) -> Result<(), EngineError> {
+        let images = self.wanted_images().await?;
         self.take_images(images);
-        self.learn_images(desired).await
+        self.learn_images().await
     }
 
-    /// What was looked up in an image.
-    pub fn accounts(&mut self, image_id: &str, users: BTreeMap<String, (u32, u32)>, groups: BTreeMap<String, u32>) {
-        if let Some(image) = self.observed.images.get_mut(image_id) {
-            let image = Arc::make_mut(image);
-            image.users = Some(users);
-            image.groups = Some(groups);
+    /// What was looked up in images once.
+    pub fn recall_accounts(&mut self, memory: &HostMemory) {
+        for (id, image) in self.observed.images.iter_mut().filter(|(_, image)| image.accounts.is_none()) {
+            if let Some(accounts) = memory.accounts.get(id) {
+                Arc::make_mut(image).accounts = Some(accounts.clone());
+            }
         }
     }
 
@@ -179,7 +201,7 @@ impl Observer {
         let mut keys: BTreeSet<String> = desired
             .services
             .values()
-            .filter(|instance| !instance.files.is_empty())
+            .filter(|instance| !instance.files.is_empty() || !instance.filesets.is_empty())
             .map(|instance| files::key(instance.container_name.as_str(), &instance.create_hash))
             .collect();
         for container in self.observed.containers.values() {
@@ -203,86 +225,103 @@ impl Observer {
             || self.adopted.contains(&summary.id)
     }
 
+    /// Those that are in the list, inspected where they are ours and may have changed.
     async fn take_containers(&mut self, list: Vec<ContainerSummary>) -> Result<(), EngineError> {
-        let known: BTreeMap<String, Arc<ObservedContainer>> = std::mem::take(&mut self.observed.containers)
+        let known: Containers = std::mem::take(&mut self.observed.containers)
             .into_values()
             .map(|container| (container.id.clone(), container))
             .collect();
-        let mut to_inspect = Vec::new();
+        self.observed.containers = self.look_at(list, &known).await?;
+        Ok(())
+    }
+
+    /// `known` are containers by id.
+    async fn look_at(&self, list: Vec<ContainerSummary>, known: &Containers) -> Result<Containers, EngineError> {
+        let mut seen = Containers::new();
+        let mut to_inspect = BTreeSet::new();
         for summary in list {
             let old = known.get(&summary.id);
             let unchanged = old.filter(|old| {
                 old.name == summary.name
                     && old.state.status == summary.status
                     && (summary.health == old.state.health || old.detail.is_none())
-                    && (old.detail.is_some() || !self.is_ours(&summary))
+                    && old.detail.is_some() == self.is_ours(&summary)
             });
             match unchanged {
                 Some(old) => {
-                    self.observed.containers.insert(summary.name.clone(), old.clone());
+                    seen.insert(summary.name.clone(), old.clone());
                 }
-                None if self.is_ours(&summary) => to_inspect.push(summary),
+                None if self.is_ours(&summary) => {
+                    to_inspect.insert(summary.id);
+                }
                 None => {
                     let container = foreign(summary);
-                    self.observed.containers.insert(container.name.clone(), Arc::new(container));
+                    seen.insert(container.name.clone(), Arc::new(container));
                 }
             }
         }
-        let engine = &self.engine;
-        let mut inspected = stream::iter(to_inspect)
-            .map(|summary| async move { (engine.inspect_container(&summary.id).await, summary) })
+        let inspected = self.inspect_all(to_inspect).await?;
+        seen.extend(inspected.into_iter().map(|container| (container.name.clone(), Arc::new(container))));
+        Ok(seen)
+    }
+
+    /// By id; one that went meanwhile is left out.
+    async fn inspect_all(&self, ids: BTreeSet<String>) -> Result<Vec<ObservedContainer>, EngineError> {
+        let mut inspected = stream::iter(ids)
+            .map(|id| async move { self.engine.inspect_container(&id).await })
             .buffer_unordered(INSPECTS_AT_ONCE);
-        while let Some((answer, _summary)) = inspected.next().await {
+        let mut containers = Vec::new();
+        while let Some(answer) = inspected.next().await {
             match answer {
-                Ok(container) => {
-                    self.observed.containers.insert(container.name.clone(), Arc::new(container));
-                }
-                // It went between the list and the look.
+                Ok(container) => containers.push(container),
                 Err(EngineError::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(containers)
     }
 
-    fn take_images(&mut self, list: Vec<crate::observe::observed::ImageSummary>) {
-        self.observed.image_ids = list
-            .into_iter()
-            .flat_map(|image| {
-                let id = image.id;
-                image.references.into_iter().map(move |reference| (reference, id.clone()))
-            })
-            .collect();
+    /// What the references of the site mean. Each is asked for: a list of all that the engine has takes it far longer.
+    async fn wanted_images(&self) -> Result<BTreeMap<String, ObservedImage>, EngineError> {
+        self.inspect_images(self.references.clone()).await
     }
 
-    /// Inspects the images of the site and of the containers, each once: an image never changes.
-    async fn learn_images(&mut self, desired: &HostDesired) -> Result<(), EngineError> {
-        let references = desired
-            .services
-            .values()
-            .map(|instance| &instance.image)
-            .chain(desired.jobs.values().map(|job| &job.image));
-        let mut ids: BTreeSet<String> =
-            references.filter_map(|image| self.observed.image_ids.get(&image.familiar()).cloned()).collect();
-        ids.extend(
-            self.observed
-                .containers
-                .values()
-                .filter(|container| container.detail.is_some())
-                .map(|container| container.image_id.clone()),
-        );
-        for id in ids {
-            if self.observed.images.contains_key(&id) {
-                continue;
-            }
-            match self.engine.inspect_image(&id).await {
+    /// By reference or id; what is not there is left out.
+    async fn inspect_images(
+        &self,
+        references: BTreeSet<String>,
+    ) -> Result<BTreeMap<String, ObservedImage>, EngineError> {
+        let mut inspected = stream::iter(references)
+            .map(|reference| async move { (self.engine.inspect_image(&reference).await, reference) })
+            .buffer_unordered(INSPECTS_AT_ONCE);
+        let mut images = BTreeMap::new();
+        while let Some((answer, reference)) = inspected.next().await {
+            match answer {
                 Ok(image) => {
-                    self.observed.images.insert(id, Arc::new(image));
+                    images.insert(reference, image);
                 }
                 Err(EngineError::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(images)
+    }
+
+    fn take_images(&mut self, images: BTreeMap<String, ObservedImage>) {
+        let id = |reference: &String| images.get(reference).map(|image| image.id.clone());
+        self.observed.image_ids = self.references.iter().map(|reference| (reference.clone(), id(reference))).collect();
+        for image in images.into_values() {
+            // An image never changes, and more may have been looked up in it.
+            self.observed.images.entry(image.id.clone()).or_insert_with(|| Arc::new(image));
+        }
+    }
+
+    /// Inspects the images of our containers that are not known yet.
+    async fn learn_images(&mut self) -> Result<(), EngineError> {
+        let ours = self.observed.containers.values().filter(|container| container.detail.is_some());
+        let ids = ours.map(|container| &container.image_id).filter(|id| !self.observed.images.contains_key(*id));
+        let images = self.inspect_images(ids.cloned().collect()).await?;
+        self.observed.images.extend(images.into_values().map(|image| (image.id.clone(), Arc::new(image))));
         Ok(())
     }
 }
@@ -298,4 +337,8 @@ fn foreign(summary: ContainerSummary) -> ObservedContainer {
         detail: None,
         host_ports: summary.host_ports,
     }
+}
+
+fn unsupported(why: String) -> EngineState {
+    EngineState::Refused { reason: ENGINE_UNSUPPORTED, why }
 }

@@ -161,7 +161,19 @@ pub fn succeeded(
             tell("VolumeCreated", name.clone());
             after.looks.push(Look::Volumes);
         }
-        Step::LookUpAccounts { .. } => {}
+        // What it holds is told of once it counts.
+        Step::LookUpAccounts { .. } | Step::MakeFileset { .. } | Step::TakeFileset { .. } => {}
+        // Values are kept by the loop itself.
+        Step::AskStopped { create, .. } => {
+            after.news.push(news(Severity::Normal, "Asked", command_of(create)));
+            // The container that answered was seen, and is gone.
+            after.looks.push(Look::Light);
+        }
+        Step::Wipe { volumes } => {
+            let names: Vec<&str> = volumes.keys().map(String::as_str).collect();
+            tell("Wiped", names.join(", "));
+            after.looks.push(Look::Volumes);
+        }
         Step::AskDone { job, .. } => {
             let state = match done {
                 Done::Answered(true) => JobState::Done { at: now },
@@ -195,6 +207,10 @@ pub fn succeeded(
         }
     }
     after
+}
+
+fn command_of(create: &crate::plan::step::CreateStep) -> String {
+    create.settings.command.as_ref().map(|words| words.join(" ")).unwrap_or_default()
 }
 
 fn read(id: &str, digest: &str) -> Told {

@@ -12,6 +12,7 @@ use crate::port::engine::Engine;
 use crate::port::files::Files;
 use crate::port::prober::Prober;
 use crate::port::store::Store;
+use crate::port::vault::Vault;
 use crate::report::metrics::Metrics;
 
 use super::published::Published;
@@ -29,6 +30,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Slots.
     pub coordinator: Arc<dyn Coordinator>,
+    /// Encryption of what hosts agree on.
+    pub vault: Arc<dyn Vault>,
     /// Probes over the network.
     pub prober: Arc<dyn Prober>,
     /// Where the site comes from.
@@ -44,7 +47,7 @@ pub struct Ports {
 /// A site that was read, resolved and rendered for this host.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The desired state, generation 0.
+    /// The desired state: generation 0, or where the source counts for the whole site, its number.
     pub desired: HostDesired,
     /// The files and directories that it was read from, to be watched.
     pub paths: BTreeSet<PathBuf>,

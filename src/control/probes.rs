@@ -11,6 +11,7 @@ use crate::model::probe::{Probe, ProbeAnswer, Readiness};
 use crate::observe::observed::{Health, ObservedContainer, Status};
 use crate::plan::step::Subject;
 use crate::port::prober::Reply;
+use crate::report::metrics::Phase;
 
 use super::ports::Ports;
 use super::reconciler::Reconciler;
@@ -74,7 +75,9 @@ impl Reconciler {
             let ports = self.ports.clone();
             let (service, readiness) = (service.clone(), readiness.clone());
             self.probing.spawn(async move {
+                let began = Instant::now();
                 let reply = ask(&ports, &readiness, &container).await;
+                ports.metrics.phase_took(Phase::Verify, began.elapsed());
                 let answer = reply.map(|reply| ProbeAnswer {
                     container_id: container.id.clone(),
                     at: ports.clock.now(),

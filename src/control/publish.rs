@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::model::condition::{Condition, ConditionType, holds};
 use crate::model::desired::HostDesired;
+use crate::model::fileset::fill_all;
 use crate::model::hold::HoldKind;
 use crate::model::job::JobState;
 use crate::model::labels;
@@ -18,6 +19,7 @@ use crate::report::status::{
     QuarantineStatus, SiteStatus, SlotStatus, WaitingReason, Wanted,
 };
 
+use super::pulling::Pulling;
 use super::reconciler::Reconciler;
 
 /// Between two statuses while the loop is busy.
@@ -27,6 +29,8 @@ impl Reconciler {
     /// Renews the status, if something looks at it or something changed.
     pub(super) async fn publish(&mut self) {
         self.ports.published.progressed();
+        // What a slot was for is told before it is given back: who gets it next must not count on what was.
+        self.say();
         self.release_slots().await;
         self.note_converged();
         if self.desired.is_none() && self.bad_site.is_none() {
@@ -151,7 +155,7 @@ impl Reconciler {
                 };
                 (engine, true)
             }
-            EngineState::Unknown(why) | EngineState::Unsupported(why) => {
+            EngineState::Unknown(why) | EngineState::Refused { why, .. } => {
                 (EngineStatus { error: Some(why.clone()), ..EngineStatus::default() }, false)
             }
             EngineState::NotAsked => (EngineStatus::default(), false),
@@ -164,10 +168,20 @@ impl Reconciler {
             reachable,
             engine,
             observed_at: self.observed_at,
-            conditions: self.plans.get(&Subject::Host).map(|plan| plan.conditions.clone()).unwrap_or_default(),
+            conditions: self.host_conditions(),
             instances,
             jobs: desired.jobs.keys().filter_map(|job| self.job_status(job)).collect(),
         }
+    }
+
+    /// Those of its networks and volumes, and why filesets do not get on.
+    fn host_conditions(&self) -> Vec<Condition> {
+        let own = self.plans.get(&Subject::Host).map(|plan| plan.conditions.clone()).unwrap_or_default();
+        let filesets = self.plans.values().filter(|plan| matches!(plan.subject, Subject::Fileset(_)));
+        let stuck = filesets.flat_map(|plan| &plan.conditions).filter(|condition| {
+            condition.is_true() && matches!(condition.kind, ConditionType::Stalled | ConditionType::Progressing)
+        });
+        own.into_iter().chain(stuck.cloned()).collect()
     }
 
     fn instance_status(&self, desired: &HostDesired, service: &ServiceName) -> Option<InstanceStatus> {
@@ -182,10 +196,17 @@ impl Reconciler {
             .get(spec.container_name.as_str())
             .filter(|container| container.is_labelled(desired.site.as_str(), desired.host.as_str()));
         let memory = self.memory.instances.get(service);
-        let conditions = plan.map(|plan| plan.conditions.clone()).unwrap_or_default();
+        let mut conditions = plan.map(|plan| plan.conditions.clone()).unwrap_or_default();
+        if plan.is_some_and(|plan| plan.disrupts)
+            && !self.in_flight.contains_key(&subject)
+            && !holds(&conditions, ConditionType::Waiting)
+            && let Some(why) = self.refusal(desired, service)
+        {
+            conditions.push(Condition::new(ConditionType::Waiting, true, "RolloutWaits", why));
+        }
         let stopped = self.memory.holds.iter().any(|hold| hold.kind == HoldKind::Stop && hold.covers(service));
         // One that is only looked at shows what there is.
-        let known = self.observer.is_connected() || (self.observer.is_unsupported() && container.is_some());
+        let known = self.observer.is_connected() || (self.observer.is_refused() && container.is_some());
         let state = match container {
             _ if !known => InstanceState::Unknown,
             Some(container) => container.state.status.into(),
@@ -233,7 +254,8 @@ impl Reconciler {
 
     fn next_step(&self, subject: &Subject) -> Option<String> {
         if let Some(step) = self.in_flight.get(subject) {
-            return Some(format!("{} (for {}s)", step.verb, step.since.elapsed().as_secs()));
+            let far = step.pull.as_ref().and_then(Pulling::text).map(|text| format!(" {text}")).unwrap_or_default();
+            return Some(format!("{}{far} (for {}s)", step.verb, step.since.elapsed().as_secs()));
         }
         match &self.plans.get(subject)?.next {
             Next::Step(step) => Some(step.verb().to_owned()),
@@ -334,17 +356,24 @@ impl Reconciler {
     /// What would be done now, with the pending edit in force if there is one.
     pub(super) fn plan_view(&self) -> Option<PlanView> {
         let desired = self.desired.as_ref()?;
-        let target = self.pending.as_ref().map_or(desired, |pending| &pending.desired);
+        let filled = self.pending.as_ref().map(|pending| {
+            let mut filled = pending.desired.as_ref().clone();
+            fill_all(&mut filled, &self.contents());
+            filled
+        });
+        let target = filled.as_ref().unwrap_or(desired);
         let proven = self.proven_against(target);
-        let input = crate::plan::host::HostInput {
-            desired: target,
-            proven: &proven,
-            observed: &self.observer.observed,
-            memory: &self.memory,
-            now: self.now(),
-        };
-        let plans = crate::plan::host::plan_with(&input, self.ports.planner.as_ref());
+        let reports = self.reports.borrow().clone();
+        let input = self.input(target, &proven, &reports);
+        let mut plans = crate::plan::host::plan_with(&input, self.ports.planner.as_ref());
         let id = crate::plan::id::plan_id(target, &plans);
+        for plan in plans.iter_mut().filter(|plan| plan.disrupts) {
+            if let Subject::Service(service) = &plan.subject
+                && let Some(why) = self.refusal(target, service)
+            {
+                plan.conditions.push(Condition::new(ConditionType::Waiting, true, "RolloutWaits", why));
+            }
+        }
         let plans: Vec<&SubjectPlan> = plans.iter().collect();
         Some(plan_view::view(target, &proven, &plans, id))
     }

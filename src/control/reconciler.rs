@@ -15,25 +15,35 @@ use crate::execute::{Done, Failure};
 use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::memory::HostMemory;
 use crate::model::names::ServiceName;
+use crate::model::peers::{HostReport, Reports};
 use crate::model::probe::ProbeAnswer;
 use crate::model::time::Timestamp;
 use crate::observe::observed::ObservedContainer;
 use crate::plan::step::{Step, Subject, SubjectPlan};
+use crate::port::coordinator::Denied;
 use crate::port::store::{RecoveredMemory, StoreError};
 use crate::report::event::{Event, Severity};
 use crate::report::redact::Redactor;
 use crate::report::status::BadSiteFile;
 
 use super::command::{Outcome, OutcomeCode, Progress};
+use super::filesets::Filesets;
 use super::input::Input;
 use super::observer::Observer;
 use super::outcome::Look;
 use super::ports::Ports;
+use super::procedures::Procedures;
 use super::published::HEARTBEAT;
+use super::pulling::Pulling;
+use super::queue::Queue;
+use super::values::Values;
 use super::waiters::Waiter;
 
 /// Between two light passes, apart from jitter.
 const RESYNC: Duration = Duration::from_secs(60);
+/// How often the progress of a pull is shown.
+const PULLS_SHOWN: Duration = Duration::from_secs(1);
+
 /// Between two deep passes, apart from jitter.
 const DEEP: Duration = Duration::from_secs(300);
 /// An engine that is gone is asked again after this, doubling up to five minutes.
@@ -54,12 +64,17 @@ pub struct Mode {
     pub act: bool,
     /// Whether it waits for its first input before it reads the site or does anything.
     pub on_request: bool,
+    /// Whether it ends once its first input is answered.
+    pub once: bool,
 }
 
 /// A step under way.
 pub(super) struct InFlight {
-    pub(super) is_pull: bool,
+    /// How far it is, where it is a pull.
+    pub(super) pull: Option<Pulling>,
     pub(super) since: Instant,
+    /// When somebody was last told how far it is.
+    pub(super) told: Instant,
     pub(super) verb: &'static str,
 }
 
@@ -89,7 +104,7 @@ pub struct Reconciler {
     pub(super) source_paths: BTreeSet<std::path::PathBuf>,
     pub(super) plans: BTreeMap<Subject, SubjectPlan>,
     pub(super) order: Vec<Subject>,
-    pub(super) dirty: BTreeSet<Subject>,
+    pub(super) dirty: Queue,
     pub(super) all_dirty: bool,
     pub(super) looks: BTreeSet<Look>,
     pub(super) in_flight: BTreeMap<Subject, InFlight>,
@@ -97,9 +112,22 @@ pub struct Reconciler {
     pub(super) probing: JoinSet<(ServiceName, Option<ProbeAnswer>)>,
     pub(super) probes_in_flight: BTreeSet<ServiceName>,
     pub(super) probe_due: BTreeMap<ServiceName, Instant>,
+    pub(super) values: Values,
+    pub(super) procedures: Procedures,
+    pub(super) filesets: Filesets,
     pub(super) granted: BTreeSet<ServiceName>,
     pub(super) to_release: BTreeSet<ServiceName>,
     pub(super) slots_known: bool,
+    /// What the hosts of the site last said of themselves.
+    pub(super) reports: watch::Receiver<Arc<Reports>>,
+    /// Before a state was ever accepted: site, host and generation of the containers that are there all the same.
+    pub(super) left: Vec<(String, String, u64)>,
+    /// What this host last said.
+    pub(super) reported: Option<HostReport>,
+    /// Services that may not be disrupted now, and why.
+    pub(super) refused: BTreeMap<ServiceName, Denied>,
+    /// Why the machine is not taken for the one that it was.
+    pub(super) stranger: Option<String>,
     pub(super) redactor: Redactor,
     pub(super) repeated: BTreeMap<Subject, (Step, u32)>,
     pub(super) other_failures: BTreeMap<Subject, (u32, Timestamp, String)>,
@@ -161,7 +189,7 @@ impl Reconciler {
             source_paths: BTreeSet::new(),
             plans: BTreeMap::new(),
             order: Vec::new(),
-            dirty: BTreeSet::new(),
+            dirty: Queue::new(ports.metrics.clone()),
             all_dirty: true,
             looks: BTreeSet::from([Look::Deep]),
             in_flight: BTreeMap::new(),
@@ -169,10 +197,18 @@ impl Reconciler {
             probing: JoinSet::new(),
             probes_in_flight: BTreeSet::new(),
             probe_due: BTreeMap::new(),
+            values: Values::default(),
+            procedures: Procedures::default(),
+            filesets: Filesets::default(),
             granted: BTreeSet::new(),
             to_release: BTreeSet::new(),
+            stranger: None,
             redactor: Redactor::default(),
             slots_known: false,
+            reports: ports.coordinator.reports(),
+            left: Vec::new(),
+            reported: None,
+            refused: BTreeMap::new(),
             repeated: BTreeMap::new(),
             other_failures: BTreeMap::new(),
             next_light: now + RESYNC,
@@ -217,6 +253,7 @@ impl Reconciler {
     /// Runs until it is told to end, or all senders are gone and nothing is left to wait for.
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input>) {
         let mut open = true;
+        self.look_before().await;
         if self.mode.on_request {
             match inputs.recv().await {
                 Some(input) => {
@@ -233,7 +270,7 @@ impl Reconciler {
         }
         while !self.finished {
             self.turn().await;
-            if self.finished {
+            if self.finished || self.is_answered() {
                 break;
             }
             let wake = self.wake_at();
@@ -248,6 +285,8 @@ impl Reconciler {
                     }
                 },
                 Some(answer) = self.probing.join_next(), if !self.probing.is_empty() => self.take_answer(answer),
+                Some(answer) = self.values.asking.join_next(), if !self.values.asking.is_empty() => self.take_value(answer),
+                Ok(()) = self.reports.changed(), if self.listens() => self.hear(),
                 () = tokio::time::sleep_until(wake) => {}
             }
             // What is there already belongs to the same turn.
@@ -260,8 +299,21 @@ impl Reconciler {
             while let Some(answer) = self.probing.try_join_next() {
                 self.take_answer(answer);
             }
+            while let Some(answer) = self.values.asking.try_join_next() {
+                self.take_value(answer);
+            }
         }
         self.shut_down().await;
+    }
+
+    /// Whether whoever asked for one thing has the answer. Another look, as for the stream of events that came up
+    /// meanwhile, would only keep them waiting.
+    fn is_answered(&self) -> bool {
+        self.mode.once
+            && self.waiters.is_empty()
+            && self.followers.is_empty()
+            && self.destroying.is_none()
+            && self.is_quiet()
     }
 
     async fn shut_down(&mut self) {
@@ -283,14 +335,17 @@ impl Reconciler {
         if self.observe_only {
             wake = now;
         }
+        if self.in_flight.values().any(|step| step.pull.is_some()) {
+            wake = wake.min(now + PULLS_SHOWN);
+        }
         if let Some(saved) = self.memory_dirty {
             wake = wake.min(saved + SAVE_LATER);
         }
         if let Some(due) = self.read_again {
             wake = wake.min(due);
         }
-        for due in self.probe_due.values() {
-            wake = wake.min(*due);
+        for due in self.probe_due.values().copied().chain(self.values.next()) {
+            wake = wake.min(due);
         }
         for waiter in &self.waiters {
             wake = wake.min(waiter.deadline.unwrap_or(wake));
@@ -304,6 +359,8 @@ impl Reconciler {
                 _ => None,
             })
             .chain(self.other_failures.values().map(|(_, until, _)| *until))
+            .chain(self.procedures.wake)
+            .chain(self.filesets.wake)
             .chain(self.memory.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > clock));
         for timer in timers {
             // Never sooner than a moment: a timer that has passed was seen by the turn before.
@@ -399,9 +456,10 @@ impl Reconciler {
             subject: subject.to_owned(),
             message: message.clone(),
         };
+        let host = self.desired.as_ref().map_or("", |desired| desired.host.as_str());
         match severity {
-            Severity::Normal => tracing::info!(service = subject, reason, "{message}"),
-            Severity::Warning => tracing::warn!(service = subject, reason, "{message}"),
+            Severity::Normal => tracing::info!(host, service = subject, reason, "{message}"),
+            Severity::Warning => tracing::warn!(host, service = subject, reason, "{message}"),
         }
         // A full disk must not stop healing; the status tells of it.
         if let Err(error) = self.ports.store.append_event(&event) {
@@ -420,6 +478,11 @@ impl Reconciler {
             message: event.message.clone(),
         };
         self.events.push_back(event);
+        self.tell_listeners(&progress);
+    }
+
+    /// Those who listen now; nothing is kept of it.
+    pub(super) fn tell_listeners(&mut self, progress: &Progress) {
         for waiter in &self.waiters {
             waiter.replies.progress(progress.clone());
         }

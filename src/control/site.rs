@@ -7,16 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::desired::{HostDesired, InstanceDesired};
+use crate::model::fileset::fill_all;
 use crate::model::labels;
 use crate::model::memory::Proven;
 use crate::model::names::ServiceName;
-use crate::model::secret::Sensitive;
-use crate::observe::observed::HostObserved;
-use crate::plan::host::{self, HostInput};
+use crate::plan::host;
 use crate::plan::id::plan_id;
 use crate::port::store::Revision;
 use crate::report::event::Severity;
-use crate::report::redact::Redactor;
+use crate::report::metrics::Phase;
 use crate::report::status::BadSiteFile;
 
 use super::accept::{self, Acceptance};
@@ -47,7 +46,10 @@ impl Reconciler {
                 return Err(OutcomeCode::Failed);
             }
         };
-        match self.ports.source.load(&key) {
+        let began = Instant::now();
+        let loaded = self.ports.source.load(&key);
+        self.ports.metrics.phase_took(Phase::Render, began.elapsed());
+        match loaded {
             Ok(loaded) => {
                 self.set_paths(loaded.paths);
                 for warning in &loaded.warnings {
@@ -106,7 +108,7 @@ impl Reconciler {
 
     fn consider(&mut self, read: &HostDesired, user: &str, approved: bool) -> Result<(), String> {
         let now = self.now();
-        let live = live_generation(&self.observer.observed, read);
+        let live = self.live_generation(read);
         match accept::consider(self.desired.as_deref(), read, &self.memory, live, approved, now) {
             Acceptance::Unchanged => self.pending = None,
             Acceptance::Pinned => {}
@@ -146,7 +148,7 @@ impl Reconciler {
     /// The same with another key of the site.
     pub(super) fn candidate_with(&self, key: &[u8]) -> Result<HostDesired, String> {
         let loaded = self.ports.source.load(key).map_err(|bad| bad.message)?;
-        let live = live_generation(&self.observer.observed, &loaded.desired);
+        let live = self.live_generation(&loaded.desired);
         let next = accept::consider(self.desired.as_deref(), &loaded.desired, &self.memory, live, true, self.now());
         Ok(match (next, &self.desired) {
             (Acceptance::Accept(next) | Acceptance::AwaitApproval(next), _) => *next,
@@ -157,21 +159,21 @@ impl Reconciler {
 
     /// The plan's name and number of changes, if this state were in force.
     pub(super) fn preview(&self, desired: &HostDesired) -> (String, usize) {
+        let mut desired = desired.clone();
+        fill_all(&mut desired, &self.contents());
+        let desired = &desired;
         let proven = self.proven_against(desired);
-        let input = HostInput {
-            desired,
-            proven: &proven,
-            observed: &self.observer.observed,
-            memory: &self.memory,
-            now: self.now(),
-        };
+        let reports = self.reports.borrow().clone();
+        let input = self.input(desired, &proven, &reports);
         let plans = host::plan_with(&input, self.ports.planner.as_ref());
         (plan_id(desired, &plans), plans.iter().filter(|plan| plan.change.is_some()).count())
     }
 
     /// Takes a state as the next generation: first on disk, then in force. What is not on disk would be forgotten by a
     /// reboot, so where it cannot be kept the old state stays in force.
-    pub(super) fn accept(&mut self, desired: HostDesired, user: &str, cause: &str) -> Result<(), String> {
+    pub(super) fn accept(&mut self, mut desired: HostDesired, user: &str, cause: &str) -> Result<(), String> {
+        // What is born at run time is no part of it.
+        fill_all(&mut desired, &BTreeMap::new());
         let revision = Revision {
             generation: desired.generation,
             accepted_at: self.now(),
@@ -201,11 +203,15 @@ impl Reconciler {
     }
 
     pub(super) fn put_in_force(&mut self, desired: Arc<HostDesired>) {
+        self.note_wanted(&desired);
+        self.refused.clear();
+        let desired = self.with_filesets(desired);
         let proven = self.proven_against(&desired);
         let first = self.desired.is_none();
-        self.redactor = Redactor::new(desired.secrets.iter().map(Sensitive::expose));
         self.desired = Some(desired);
         self.proven = proven;
+        self.fill_proven();
+        self.renew_redactor();
         self.all_dirty = true;
         self.repeated.clear();
         self.changed_at = Some(Instant::now());
@@ -216,7 +222,8 @@ impl Reconciler {
         } else {
             self.looks.insert(Look::Images);
             if let Some(desired) = &self.desired {
-                for spec in desired.services.values().filter(|spec| !spec.files.is_empty()) {
+                let has_files = |spec: &&Arc<InstanceDesired>| !spec.files.is_empty() || !spec.filesets.is_empty();
+                for spec in desired.services.values().filter(has_files) {
                     let key = crate::plan::files::key(spec.container_name.as_str(), &spec.create_hash);
                     if !self.observer.observed.files.contains_key(&key) {
                         self.looks.insert(Look::Files(key));
@@ -257,6 +264,8 @@ impl Reconciler {
     pub(super) fn refresh_proven(&mut self) {
         if let Some(desired) = self.desired.clone() {
             self.proven = self.proven_against(&desired);
+            self.look_for_new_images();
+            self.fill_proven();
         }
     }
 
@@ -283,15 +292,16 @@ impl Reconciler {
             && !self.memory.retries.contains(service);
         Some(if is_failed { self.proven.get(service).unwrap_or(wanted) } else { wanted })
     }
-}
 
-/// The highest generation on labels of containers of ours.
-fn live_generation(observed: &HostObserved, desired: &HostDesired) -> u64 {
-    observed
-        .containers
-        .values()
-        .filter(|container| container.is_labelled(desired.site.as_str(), desired.host.as_str()))
-        .filter_map(|container| container.label(labels::GENERATION)?.parse().ok())
-        .max()
-        .unwrap_or(0)
+    /// The highest generation on labels of containers of ours.
+    fn live_generation(&self, desired: &HostDesired) -> u64 {
+        let (site, host) = (desired.site.as_str(), desired.host.as_str());
+        let seen = self.observer.observed.containers.values();
+        let seen = seen
+            .filter(|container| container.is_labelled(site, host))
+            .filter_map(|container| container.label(labels::GENERATION)?.parse().ok());
+        let left =
+            self.left.iter().filter(|(of, on, _)| of == site && on == host).map(|(_, _, generation)| *generation);
+        seen.chain(left).max().unwrap_or(0)
+    }
 }

@@ -1,12 +1,16 @@
 //! One turn of the loop: look ([`super::look`]), plan, admit, start.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::admit::{self, Claim, SiteView};
 use crate::execute::{self, Done, Failure, Hands};
-use crate::model::desired::HostDesired;
+use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::names::ServiceName;
+use crate::model::peers::Reports;
 use crate::model::time::Timestamp;
 use crate::observe::observed::Health;
 use crate::plan::host::{self, HostInput};
@@ -17,13 +21,14 @@ use crate::report::event::Severity;
 use crate::report::metrics::{Phase, RollbackReason};
 
 use super::outcome::{self, Look};
+use super::pulling::Pulling;
 use super::reconciler::{Ended, InFlight, Reconciler};
 
 /// Plans of one subject in one turn: each `Remember` leads to another; more than so many would be a planner's mistake.
 const REPLANS: usize = 16;
 
 /// Endings of the names of short-lived containers that a step makes for itself.
-const HELPERS: [&str; 2] = [".accounts", ".ask"];
+const HELPERS: [&str; 3] = [".accounts", ".ask", ".fileset"];
 
 /// The same step about the same subject may be done so often in a row before it counts as failing.
 const REPEATS: u32 = 3;
@@ -47,6 +52,8 @@ impl Reconciler {
         self.look().await;
         self.ports.metrics.phase_took(Phase::Observe, began.elapsed());
         let began = Instant::now();
+        self.decide_procedures().await;
+        self.decide_filesets().await;
         self.plan_all();
         self.ports.metrics.phase_took(Phase::Plan, began.elapsed());
         if self.observe_only {
@@ -57,6 +64,8 @@ impl Reconciler {
             self.start_steps().await;
         }
         self.start_probes();
+        self.tell_pulls();
+        self.ask_values();
         if self.memory_dirty.is_some_and(|since| since.elapsed() >= std::time::Duration::from_secs(1)) {
             self.save_memory();
         }
@@ -65,6 +74,8 @@ impl Reconciler {
             self.garbage_due = false;
             self.collect_garbage().await;
         }
+        let spans: Vec<_> = self.in_flight.values().map(|step| step.since.elapsed()).collect();
+        self.ports.metrics.working_for(&spans);
         self.publish().await;
         self.settle_waiters();
     }
@@ -72,6 +83,8 @@ impl Reconciler {
     /// Looks and plans, for those who only ask.
     pub(super) async fn turn_without_steps(&mut self) {
         self.look().await;
+        self.decide_procedures().await;
+        self.decide_filesets().await;
         self.plan_all();
         self.start_probes();
         // Whoever asks wants to know what is so now, and a probe has its own time-out.
@@ -109,7 +122,7 @@ impl Reconciler {
         let mut rounds = 0;
         while !self.dirty.is_empty() && rounds < REPLANS {
             rounds += 1;
-            for subject in std::mem::take(&mut self.dirty) {
+            for subject in self.dirty.take() {
                 self.plan_one(&desired, &subject, now);
             }
         }
@@ -122,18 +135,34 @@ impl Reconciler {
         self.plans.retain(|subject, _| match subject {
             Subject::Service(name) => desired.services.contains_key(name),
             Subject::Job(name) => desired.jobs.contains_key(name),
+            Subject::Fileset(name) => desired.filesets.iter().any(|fileset| fileset.fileset == *name),
             Subject::Host | Subject::Orphan(_) => false,
         });
         self.order = vec![Subject::Host];
         self.order.extend(orphans.iter().map(|plan| plan.subject.clone()));
+        let filesets = || desired.filesets.iter().map(|fileset| Subject::Fileset(fileset.fileset.clone()));
+        self.order.extend(filesets());
         self.order.extend(desired.jobs.keys().cloned().map(Subject::Job));
         self.order.extend(desired.services.keys().cloned().map(Subject::Service));
         for mut plan in std::iter::once(networks).chain(orphans) {
             self.hold_back(&mut plan, now);
             self.plans.insert(plan.subject.clone(), plan);
         }
+        self.dirty.extend(filesets());
         self.dirty.extend(desired.jobs.keys().cloned().map(Subject::Job));
         self.dirty.extend(desired.services.keys().cloned().map(Subject::Service));
+    }
+
+    /// What plans are made from.
+    pub(super) fn input<'a>(
+        &'a self,
+        desired: &'a HostDesired,
+        proven: &'a BTreeMap<ServiceName, Arc<InstanceDesired>>,
+        reports: &'a Reports,
+    ) -> HostInput<'a> {
+        let (observed, memory) = (&self.observer.observed, &self.memory);
+        let orders = &self.procedures.orders;
+        HostInput { desired, proven, observed, memory, reports, orders, now: self.now() }
     }
 
     /// Backoff of subjects that have no memory of their own.
@@ -152,13 +181,8 @@ impl Reconciler {
             self.watch_instance(service, now);
         }
         for _ in 0..REPLANS {
-            let input = HostInput {
-                desired,
-                proven: &self.proven,
-                observed: &self.observer.observed,
-                memory: &self.memory,
-                now,
-            };
+            let reports = self.reports.borrow().clone();
+            let input = HostInput { now, ..self.input(desired, &self.proven, &reports) };
             let known = host::dependencies_of(&input, subject);
             let Some(mut plan) = host::plan_subject(&input, &known, subject, self.ports.planner.as_ref()) else {
                 if matches!(subject, Subject::Host | Subject::Orphan(_)) {
@@ -223,6 +247,9 @@ impl Reconciler {
     }
 
     pub(super) fn remember(&mut self, change: &MemoryChange, subject: &Subject) {
+        if let MemoryChange::Proven { service, proven, .. } = change {
+            self.dependents_of_proven(service, proven);
+        }
         change.apply(&mut self.memory);
         if let MemoryChange::Proven { service, proven, .. } = change {
             self.proven_now(service, proven);
@@ -248,11 +275,16 @@ impl Reconciler {
     }
 
     async fn start_steps(&mut self) {
-        let Some(desired) = self.desired.clone() else { return };
+        if self.desired.is_none() {
+            return;
+        }
         // A slot that is granted is followed by another look, so one more round may start what was just admitted.
         for _ in 0..2 {
             // A helper container looks like a stray one while the step that made it still needs it.
-            let is_helping = self.in_flight.values().any(|step| matches!(step.verb, "look-up-accounts" | "ask-done"));
+            let is_helping = self
+                .in_flight
+                .values()
+                .any(|step| matches!(step.verb, "look-up-accounts" | "ask-done" | "ask-stopped" | "make-fileset"));
             let is_helper = |subject: &Subject| match subject {
                 Subject::Orphan(name) => HELPERS.iter().any(|ending| name.ends_with(ending)),
                 _ => false,
@@ -266,14 +298,12 @@ impl Reconciler {
             // What fails again and again must not keep what was not tried yet from its first try.
             plans.sort_by_key(|plan| self.has_failed(&plan.subject));
             let view = SiteView {
-                in_flight: self.in_flight.iter().map(|(subject, step)| (subject.clone(), step.is_pull)).collect(),
-                max_unavailable: desired
-                    .services
+                in_flight: self
+                    .in_flight
                     .iter()
-                    .map(|(name, spec)| (name.clone(), spec.rollout.max_unavailable))
+                    .map(|(subject, step)| (subject.clone(), step.pull.is_some()))
                     .collect(),
                 granted: self.granted.clone(),
-                ..SiteView::default()
             };
             let mut acquired = false;
             for claim in admit::admit(&plans, &view) {
@@ -291,19 +321,22 @@ impl Reconciler {
     /// Takes the slot of a service, and looks and plans anew with it.
     async fn acquire(&mut self, service: &ServiceName) -> bool {
         let Some(desired) = self.desired.clone() else { return false };
-        let Some(spec) = desired.services.get(service) else { return false };
+        let Some(ask) = self.ask(&desired, service) else { return false };
         let now = self.now();
-        let answer =
-            self.ports.coordinator.acquire(service, desired.generation, spec.rollout.max_unavailable, now).await;
-        match answer {
+        match self.ports.coordinator.acquire(&ask, now).await {
             Ok(grant) => {
+                self.refused.remove(service);
                 self.granted.insert(grant.service().clone());
             }
             Err(denied) => {
-                tracing::info!(service = service.as_str(), %denied, "no slot");
+                if self.refused.get(service) != Some(&denied) {
+                    self.tell(Severity::Normal, "RolloutWaits", service.as_str(), &denied.to_string());
+                    self.refused.insert(service.clone(), denied);
+                }
                 return false;
             }
         }
+        let Some(spec) = desired.services.get(service) else { return false };
         if self.observer.container(spec.container_name.as_str()).await.is_err() {
             return false;
         }
@@ -328,12 +361,13 @@ impl Reconciler {
             }
             _ => String::new(),
         };
-        let is_pull = matches!(step, Step::Pull { .. });
+        let pull = matches!(step, Step::Pull { .. }).then(Pulling::default);
         if let Step::Pull { image, .. } = &step {
             self.tell(Severity::Normal, "Pulling", &subject.to_string(), image.as_str());
         }
         self.changed_at.get_or_insert_with(Instant::now);
-        let in_flight = InFlight { is_pull, since: Instant::now(), verb: step.verb() };
+        self.note_asking(subject, &step);
+        let in_flight = InFlight { pull: pull.clone(), since: Instant::now(), told: Instant::now(), verb: step.verb() };
         self.in_flight.insert(subject.clone(), in_flight);
         let ports = self.ports.clone();
         let images = self.observer.observed.images.clone();
@@ -348,7 +382,11 @@ impl Reconciler {
                 host: &desired.host,
                 registries: &desired.registries,
                 images: &images,
-                progress: &|_| {},
+                progress: &|line| {
+                    if let Some(pull) = &pull {
+                        pull.take(line);
+                    }
+                },
             };
             let result = execute::execute(&step, &hands).await;
             Ended { subject, step, container, input_hash, result, took: began.elapsed() }
@@ -372,6 +410,8 @@ impl Reconciler {
         let host = self.desired.as_ref().map_or_else(String::new, |desired| desired.host.to_string());
         self.ports.metrics.step_ended(&host, step.verb(), result.is_ok());
         self.ports.metrics.worked(took);
+        self.ports.metrics.phase_took(Phase::Execute, took);
+        let is_again = result.is_err();
         let aftermath = match &result {
             Ok(done) => {
                 let in_vain = self.is_in_vain(&subject, &step);
@@ -390,9 +430,13 @@ impl Reconciler {
                     let until = now.plus(backoff::wait(failures + 1, 1.0));
                     self.other_failures.insert(subject.clone(), (failures, until, no_effect(&step).message));
                 }
-                if let (Step::LookUpAccounts { image_id, .. }, Done::Accounts { users, groups }) = (&step, done) {
-                    self.observer.accounts(image_id, users.clone(), groups.clone());
+                if let (Step::LookUpAccounts { image_id, .. }, Done::Accounts(accounts)) = (&step, done) {
+                    self.memory.accounts.insert(image_id.clone(), accounts.clone());
+                    self.memory_dirty.get_or_insert_with(Instant::now);
+                    self.observer.recall_accounts(&self.memory);
                 }
+                self.note_asked(&subject, &step, done);
+                self.note_fileset(&step, done);
                 outcome::succeeded(&subject, &step, done, container.as_deref(), generation, now)
             }
             Err(failure) => self.take_failure(&subject, &step, &input_hash, failure, now),
@@ -403,6 +447,9 @@ impl Reconciler {
         {
             self.observer.observed.probes.remove(service);
             self.probe_due.remove(service);
+        }
+        if !is_again {
+            self.dependents_of_step(&subject, &step, &input_hash);
         }
         for change in &aftermath.changes {
             if let MemoryChange::Quarantined { service, .. } = change {
@@ -419,8 +466,12 @@ impl Reconciler {
             self.tell(news.severity, news.reason, &subject.to_string(), &news.message);
         }
         self.looks.extend(aftermath.looks);
-        if matches!(subject, Subject::Service(_) | Subject::Job(_)) {
-            self.dirty.insert(subject.clone());
+        if matches!(subject, Subject::Service(_) | Subject::Job(_) | Subject::Fileset(_)) {
+            if is_again {
+                self.dirty.insert_again(subject.clone());
+            } else {
+                self.dirty.insert(subject.clone());
+            }
             self.mark_dependents(&subject);
         } else {
             self.all_dirty = true;
@@ -442,7 +493,7 @@ impl Reconciler {
     /// it in other words than we do. Without a brake that would be a hot loop.
     fn is_in_vain(&mut self, subject: &Subject, step: &Step) -> bool {
         // Starting again is what a crash loop is about, and has a backoff of its own.
-        if matches!(step, Step::Start { .. } | Step::Pull { .. }) {
+        if matches!(step, Step::Start { .. } | Step::Pull { .. } | Step::AskStopped { .. }) {
             return false;
         }
         let entry = self.repeated.entry(subject.clone()).or_insert_with(|| (step.clone(), 0));

@@ -6,6 +6,7 @@ use crate::model::hold::HoldKind;
 use crate::model::job::JobState;
 use crate::model::names::{JobName, ServiceName};
 use crate::plan::step::Subject;
+use crate::port::coordinator::Denied;
 
 use super::command::{Outcome, OutcomeCode, Replies, Wait};
 use super::goal::{self, Reach, Summary};
@@ -43,9 +44,20 @@ impl Reconciler {
         for subject in &self.order {
             let Some(plan) = self.plans.get(subject) else { continue };
             let in_flight = self.in_flight.contains_key(subject);
+            if let (Subject::Service(service), false) = (subject, in_flight)
+                && let Some(why) = self.refused.get(service)
+                && plan.disrupts
+            {
+                match why {
+                    // A pause is part of the work: nobody waits for it in vain.
+                    Denied::NotYet(_) => summary.working.push(subject.to_string()),
+                    _ => summary.waiting.push((subject.to_string(), why.to_string())),
+                }
+                continue;
+            }
             match goal::reach(plan, &self.memory, in_flight) {
                 // The host is none of those that were asked for.
-                Reach::There => summary.there += usize::from(!matches!(subject, Subject::Host)),
+                Reach::There => summary.there += usize::from(!matches!(subject, Subject::Host | Subject::Fileset(_))),
                 Reach::Working => summary.working.push(subject.to_string()),
                 Reach::Waiting(why) => summary.waiting.push((subject.to_string(), why)),
                 Reach::Failed(why) => summary.failed.push((subject.to_string(), why)),
@@ -100,7 +112,11 @@ impl Reconciler {
                 if summary.is_converged() {
                     return Some(Outcome::done(format!("converged: {} as desired", summary.there)));
                 }
-                if summary.is_stuck() && (self.observer.is_connected() || self.observer.is_unsupported()) {
+                // What others do may still set it going; who looks after all of them knows when that is in vain.
+                if self.listens() {
+                    return None;
+                }
+                if summary.is_stuck() && (self.observer.is_connected() || self.observer.is_refused()) {
                     return Some(Outcome::not(OutcomeCode::Failed, summary.complaint()));
                 }
                 if summary.is_stuck() && self.engine_failures >= 4 {

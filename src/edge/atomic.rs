@@ -51,7 +51,10 @@ pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    directory.parent().map_or(Ok(()), sync)
+    // The parent of a relative name is where we are.
+    directory
+        .parent()
+        .map_or(Ok(()), |parent| if parent.as_os_str().is_empty() { sync(Path::new(".")) } else { sync(parent) })
 }
 
 /// Writes the names in a directory to the disk.
@@ -76,6 +79,14 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_may_be_named_by_where_we_are() {
+        let name = format!("target-atomic-{}", std::process::id());
+        let made = make_directory(Path::new(&name));
+        fs::remove_dir(&name).unwrap();
+        made.unwrap();
     }
 
     #[test]

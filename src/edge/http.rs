@@ -1,4 +1,5 @@
-//! What the agent serves over TCP: `/metrics`, `/healthz`, `/readyz`, `/api/v1/status`. All of it is read-only.
+//! What the agent serves over TCP: `/metrics`, `/healthz`, `/readyz`, `/api/v1/status`. All of that is read-only; what is
+//! not is served only where somebody asked for it (`fleet_lock`).
 //!
 //! In: requests, and what the loop has published. Out: answers; never anything about why a request was wrong.
 
@@ -45,8 +46,15 @@ impl Bound {
     }
 
     /// Serves until it is told to stop.
-    pub async fn serve(self, published: Arc<Published>, clock: Arc<dyn Clock>, stop: CancellationToken) {
-        let router = router(published, clock);
+    /// `more` is served besides.
+    pub async fn serve(
+        self,
+        published: Arc<Published>,
+        clock: Arc<dyn Clock>,
+        more: Option<Router>,
+        stop: CancellationToken,
+    ) {
+        let router = router(published, clock, more);
         let doors = serve::Doors::default();
         loop {
             let Some(place) = doors.enter().await else { return };
@@ -68,15 +76,18 @@ impl Bound {
     }
 }
 
-fn router(published: Arc<Published>, clock: Arc<dyn Clock>) -> Router {
-    Router::new()
+fn router(published: Arc<Published>, clock: Arc<dyn Clock>, more: Option<Router>) -> Router {
+    let own = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/api/v1/status", get(status))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
-        .layer(middleware::from_fn(guard))
-        .with_state(Watched { published, clock })
+        .with_state(Watched { published, clock });
+    let all = match more {
+        Some(more) => own.merge(more),
+        None => own,
+    };
+    all.fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") }).layer(middleware::from_fn(guard))
 }
 
 /// A time limit, and headers that keep browsers from keeping or guessing anything.
@@ -147,7 +158,7 @@ mod tests {
         let stop = CancellationToken::new();
         let bound = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = bound.address().unwrap();
-        tokio::spawn(bound.serve(Arc::clone(&published), Arc::new(Fixed), stop.clone()));
+        tokio::spawn(bound.serve(Arc::clone(&published), Arc::new(Fixed), None, stop.clone()));
         (address, published, stop)
     }
 

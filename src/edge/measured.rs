@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
 use crate::model::desired::{Hook, RegistryLogin};
+use crate::model::fileset::Contents;
 use crate::model::image::ImageRef;
 use crate::model::labels::Labels;
 use crate::model::names::HostName;
@@ -22,6 +23,7 @@ use crate::observe::observed::{
 use crate::port::engine::{
     Answer, CreateContainer, Engine, EngineError, ExecOutcome, LimitChange, LogChunk, ObserveEngine, OnProgress,
 };
+use crate::port::files::FileToWrite;
 use crate::report::metrics::{Metrics, PullFailure};
 
 /// An engine with its metrics.
@@ -92,6 +94,10 @@ impl<E: ObserveEngine> ObserveEngine for Measured<E> {
         self.measure("list_networks", self.engine.list_networks()).await
     }
 
+    async fn identity(&self) -> Answer<String> {
+        self.measure("identity", self.engine.identity()).await
+    }
+
     async fn list_volumes(&self) -> Answer<Vec<String>> {
         self.measure("list_volumes", self.engine.list_volumes()).await
     }
@@ -110,6 +116,10 @@ impl<E: ObserveEngine> ObserveEngine for Measured<E> {
 
     async fn read_file(&self, id: &str, path: &str) -> Answer<Bytes> {
         self.measure("read_file", self.engine.read_file(id, path)).await
+    }
+
+    async fn read_directory(&self, id: &str, path: &str) -> Answer<Contents> {
+        self.measure("read_directory", self.engine.read_directory(id, path)).await
     }
 }
 
@@ -169,6 +179,10 @@ impl<E: Engine> Engine for Measured<E> {
 
     async fn exec(&self, id: &str, hook: &Hook, timeout: Span) -> Answer<ExecOutcome> {
         self.measure("exec", self.engine.exec(id, hook, timeout)).await
+    }
+
+    async fn put_files(&self, id: &str, directory: &str, files: &[FileToWrite]) -> Answer<()> {
+        self.measure("put_files", self.engine.put_files(id, directory, files)).await
     }
 
     async fn wait_container(&self, id: &str) -> Answer<i64> {

@@ -1,14 +1,21 @@
 //! Asks running containers over the network, directly: no proxy, no redirect, no name but the one given.
+//!
+//! The network is that of the containers' host: a container that listens on its host's loopback is asked there and not on the
+//! loopback of whoever asks.
 
 use std::io;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Empty;
+use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::docker::DockerObserver;
+use super::ssh::{SshError, SshLink};
 use super::system_words;
 use crate::model::time::Span;
 use crate::port::prober::{Prober, Reply};
@@ -17,9 +24,24 @@ use crate::port::prober::{Prober, Reply};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NetworkProber;
 
+/// The network of a host that is entered over SSH.
+#[derive(Clone)]
+pub struct SshProber {
+    link: SshLink,
+}
+
+/// The one that asks where an engine's containers are.
+pub fn prober_of(engine: &DockerObserver) -> Arc<dyn Prober> {
+    match engine.ssh() {
+        Some(link) => Arc::new(SshProber { link: link.clone() }),
+        None => Arc::new(NetworkProber),
+    }
+}
+
 /// Why there was no answer.
 enum Silence {
     Io(io::Error),
+    Ssh(SshError),
     Http(hyper::Error),
     Request(http::Error),
 }
@@ -28,6 +50,7 @@ impl Silence {
     fn words(&self) -> String {
         match self {
             Self::Io(error) => io_words(error),
+            Self::Ssh(error) => error.to_string(),
             Self::Http(error) => {
                 let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
                 cause.map_or_else(|| format!("no valid HTTP answer: {error}"), io_words)
@@ -58,11 +81,18 @@ async fn within<T>(timeout: Span, asked: impl Future<Output = Result<T, Silence>
     }
 }
 
-async fn status_of(host: &str, port: u16, path: &str) -> Result<StatusCode, Silence> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, port)).await.map_err(Silence::Io)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(Silence::Http)?;
+/// An IPv6 address may stand in brackets.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+async fn status_of(
+    stream: impl Read + Write + Unpin,
+    host: &str,
+    port: u16,
+    path: &str,
+) -> Result<StatusCode, Silence> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(Silence::Http)?;
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let request = Request::get(path)
         .header(header::HOST, authority)
@@ -84,27 +114,57 @@ async fn status_of(host: &str, port: u16, path: &str) -> Result<StatusCode, Sile
     }
 }
 
+fn judged(answer: Result<StatusCode, Reply>, status: Option<u16>) -> Reply {
+    match answer {
+        Ok(answer) => {
+            let ready = match status {
+                Some(expected) => answer.as_u16() == expected,
+                None => (200..400).contains(&answer.as_u16()),
+            };
+            Reply { ready, message: answer.to_string() }
+        }
+        Err(reply) => reply,
+    }
+}
+
+fn connected<T>(result: Result<T, Reply>) -> Reply {
+    match result {
+        Ok(_) => Reply { ready: true, message: "connected".to_owned() },
+        Err(reply) => reply,
+    }
+}
+
 #[async_trait]
 impl Prober for NetworkProber {
     async fn http(&self, host: &str, port: u16, path: &str, status: Option<u16>, timeout: Span) -> Reply {
-        match within(timeout, status_of(host, port, path)).await {
-            Ok(answer) => {
-                let ready = match status {
-                    Some(expected) => answer.as_u16() == expected,
-                    None => (200..400).contains(&answer.as_u16()),
-                };
-                Reply { ready, message: answer.to_string() }
-            }
-            Err(reply) => reply,
-        }
+        let asking = async {
+            let host = bare(host);
+            let stream = TcpStream::connect((host, port)).await.map_err(Silence::Io)?;
+            status_of(TokioIo::new(stream), host, port, path).await
+        };
+        judged(within(timeout, asking).await, status)
     }
 
     async fn tcp(&self, host: &str, port: u16, timeout: Span) -> Reply {
         let connecting = async { TcpStream::connect((host, port)).await.map_err(Silence::Io) };
-        match within(timeout, connecting).await {
-            Ok(_) => Reply { ready: true, message: "connected".to_owned() },
-            Err(reply) => reply,
-        }
+        connected(within(timeout, connecting).await)
+    }
+}
+
+#[async_trait]
+impl Prober for SshProber {
+    async fn http(&self, host: &str, port: u16, path: &str, status: Option<u16>, timeout: Span) -> Reply {
+        let asking = async {
+            let host = bare(host);
+            let stream = self.link.open_port(host, port).await.map_err(Silence::Ssh)?;
+            status_of(stream, host, port, path).await
+        };
+        judged(within(timeout, asking).await, status)
+    }
+
+    async fn tcp(&self, host: &str, port: u16, timeout: Span) -> Reply {
+        let connecting = async { self.link.open_port(bare(host), port).await.map_err(Silence::Ssh) };
+        connected(within(timeout, connecting).await)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The site's files on the local disk. Every path that is asked for is recorded, also one that does not exist (yet).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,10 +16,32 @@ use crate::port::site_files::{DecryptError, Kind, ReadError, SiteFiles};
 /// A site is text for people. What is larger than this is a mistake (a device, an image, a log).
 pub const LARGEST: u64 = 16 * 1024 * 1024;
 
+/// What tells that a file is still the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// The time of the last change: seconds and nanoseconds.
+    pub changed: (i64, i64),
+}
+
+/// The stamp of a file; none where nothing is.
+pub type Stamp = Option<FileStamp>;
+
+impl FileStamp {
+    /// The stamp of what is at a path now.
+    pub fn of(path: &Path) -> Stamp {
+        let found = fs::metadata(path).ok()?;
+        let changed = (found.ctime(), found.ctime_nsec());
+        Some(Self { device: found.dev(), inode: found.ino(), size: found.size(), changed })
+    }
+}
+
 /// Reads the site's files and remembers which.
 #[derive(Debug, Default)]
 pub struct DiskSiteFiles {
-    asked: Mutex<BTreeSet<PathBuf>>,
+    asked: Mutex<BTreeMap<PathBuf, Stamp>>,
 }
 
 impl DiskSiteFiles {
@@ -30,11 +52,19 @@ impl DiskSiteFiles {
 
     /// All paths that were asked for, files and directories, for the watcher.
     pub fn asked(&self) -> BTreeSet<PathBuf> {
+        self.stamps().into_keys().collect()
+    }
+
+    /// The same paths, each with its stamp from before it was looked at for the first time.
+    pub fn stamps(&self) -> BTreeMap<PathBuf, Stamp> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn record(&self, path: &Path) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !asked.contains_key(path) {
+            asked.insert(path.to_owned(), FileStamp::of(path));
+        }
     }
 }
 

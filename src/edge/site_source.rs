@@ -1,9 +1,9 @@
 //! The site as it lies on the disk of this machine, compiled for one host.
 
-use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use crate::control::ports::{BadSite, Loaded, SiteSource};
 use crate::model::names::{HostName, SiteName};
@@ -11,7 +11,7 @@ use crate::parse::site::Connection;
 use crate::port::site_files::SiteFiles as _;
 use crate::resolve::compile::{CompileRequest, Compiled, compile};
 
-use super::site_files::DiskSiteFiles;
+use super::site_files::{DiskSiteFiles, FileStamp, Stamp};
 
 /// Reads the site's files at each call.
 pub struct DiskSource {
@@ -20,20 +20,39 @@ pub struct DiskSource {
     ready: Mutex<Option<Ready>>,
 }
 
+/// What has to be known before the loop starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Site.
+    pub site: SiteName,
+    /// The host that it was compiled for.
+    pub host: HostName,
+    /// How many hosts the site has.
+    pub hosts: usize,
+}
+
 /// What was read to find the engine, for the loop that starts right after.
 struct Ready {
     site_key: Vec<u8>,
-    stamps: Vec<(PathBuf, Stamp)>,
+    began: SystemTime,
+    stamps: BTreeMap<PathBuf, Stamp>,
     compiled: Compiled,
     paths: BTreeSet<PathBuf>,
 }
 
-/// What tells that a file is still the same: device, inode, size, time of the last change in nanoseconds.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
+/// Clocks of file systems tick: a file that changed twice within a tick has one time for both. Ticks are 1 to 10 ms, or
+/// whole seconds where nothing finer is kept. A site that was edited just now is read twice, which costs milliseconds.
+const TICK: Duration = Duration::from_millis(20);
+const COARSE_TICK: Duration = Duration::from_secs(2);
 
-fn stamp(path: &Path) -> Stamp {
-    let found = std::fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
+/// Whether a file can have changed again since its stamp without that showing.
+pub(super) fn is_fresh(stamp: Stamp, began: SystemTime) -> bool {
+    let Some(stamp) = stamp else { return false };
+    let Ok(since) = began.duration_since(SystemTime::UNIX_EPOCH) else { return true };
+    let changed =
+        Duration::new(u64::try_from(stamp.changed.0).unwrap_or(0), u32::try_from(stamp.changed.1).unwrap_or(0));
+    let tick = if stamp.changed.1 == 0 { COARSE_TICK } else { TICK };
+    changed + tick >= since
 }
 
 impl DiskSource {
@@ -44,6 +63,10 @@ impl DiskSource {
 
     /// Reads it, with all that is known of it.
     pub fn compile(&self, site_key: &[u8]) -> Result<(Compiled, BTreeSet<PathBuf>), BadSite> {
+        self.read(site_key).map(|(compiled, paths, _)| (compiled, paths))
+    }
+
+    fn read(&self, site_key: &[u8]) -> Result<(Compiled, BTreeSet<PathBuf>, BTreeMap<PathBuf, Stamp>), BadSite> {
         let files = DiskSiteFiles::new();
         let request = CompileRequest { site_key: site_key.to_vec(), ..self.request.clone() };
         let result = compile(&request, &files);
@@ -54,7 +77,7 @@ impl DiskSource {
             Ok(compiled) => {
                 *self.connection.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((compiled.connection.clone(), compiled.directory.clone()));
-                Ok((compiled, paths))
+                Ok((compiled, paths, files.stamps()))
             }
             Err(errors) => Err(BadSite { errors: errors.len(), message: errors.render(false), paths }),
         }
@@ -62,18 +85,23 @@ impl DiskSource {
 
     /// Reads it for what has to be known before the loop starts. The loop's first reading takes this one over if no file
     /// has changed since: a site is not compiled twice for one command.
-    pub fn prepare(&self, site_key: &[u8]) -> Result<(SiteName, HostName), BadSite> {
-        let (compiled, paths) = self.compile(site_key)?;
-        let names = (compiled.desired.site.clone(), compiled.desired.host.clone());
-        let stamps = paths.iter().map(|path| (path.clone(), stamp(path))).collect();
-        let ready = Ready { site_key: site_key.to_vec(), stamps, compiled, paths };
+    pub fn prepare(&self, site_key: &[u8]) -> Result<Prepared, BadSite> {
+        let began = SystemTime::now();
+        let (compiled, paths, stamps) = self.read(site_key)?;
+        let names = Prepared {
+            site: compiled.desired.site.clone(),
+            host: compiled.desired.host.clone(),
+            hosts: compiled.hosts.len(),
+        };
+        let ready = Ready { site_key: site_key.to_vec(), began, stamps, compiled, paths };
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
         Ok(names)
     }
 
     fn take_prepared(&self, site_key: &[u8]) -> Option<(Compiled, BTreeSet<PathBuf>)> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let same = ready.site_key == site_key && ready.stamps.iter().all(|(path, seen)| stamp(path) == *seen);
+        let is_same = |(path, seen): (&PathBuf, &Stamp)| !is_fresh(*seen, ready.began) && FileStamp::of(path) == *seen;
+        let same = ready.site_key == site_key && ready.stamps.iter().all(is_same);
         same.then_some((ready.compiled, ready.paths))
     }
 
@@ -100,5 +128,83 @@ pub struct NoSource;
 impl SiteSource for NoSource {
     fn load(&self, _: &[u8]) -> Result<Loaded, BadSite> {
         Err(BadSite { errors: 1, message: "no site file was named".to_owned(), paths: BTreeSet::new() })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn site(directory: &Path, image: &str) -> PathBuf {
+        let path = directory.join("site.yaml");
+        let text = format!(
+            "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: s}}\nspec:\n  hosts: {{here: {{connection: {{local: {{}}}}}}}}\n  services: {{a: {{image: {image}, hosts: [here]}}}}\n"
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn source(path: PathBuf) -> DiskSource {
+        DiskSource::new(CompileRequest {
+            paths: vec![path],
+            host: Some("here".to_owned()),
+            ..CompileRequest::default()
+        })
+    }
+
+    fn image(loaded: &Loaded) -> String {
+        loaded.desired.services.values().next().unwrap().image.familiar()
+    }
+
+    #[test]
+    fn what_changed_within_a_tick_may_change_again_unseen() {
+        let place = tempfile::tempdir().unwrap();
+        let stamp = FileStamp::of(&site(place.path(), "a:1"));
+        let changed = stamp.unwrap().changed;
+        let at = SystemTime::UNIX_EPOCH
+            + Duration::new(u64::try_from(changed.0).unwrap(), u32::try_from(changed.1).unwrap());
+        assert!(is_fresh(stamp, at) && is_fresh(stamp, at + TICK / 2));
+        assert!(is_fresh(stamp, at - TICK), "the clock was stepped back");
+        assert!(!is_fresh(stamp, at + COARSE_TICK * 2));
+        assert!(!is_fresh(None, at), "what is missing has no time, and is there or not");
+    }
+
+    #[test]
+    fn a_change_between_preparing_and_loading_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        for again in 0..50 {
+            let source = source(site(place.path(), &format!("a:{}", 100 + again)));
+            source.prepare(b"k").unwrap();
+            // Of the same size, in place, and mostly within one tick of the file system's clock.
+            site(place.path(), &format!("b:{}", 100 + again));
+            assert_eq!(image(&source.load(b"k").unwrap()), format!("b:{}", 100 + again));
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_from_before_the_file_was_read() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("x");
+        let files = DiskSiteFiles::new();
+        assert!(crate::port::site_files::SiteFiles::read(&files, &path).is_err());
+        fs::write(&path, "x").unwrap();
+        assert!(crate::port::site_files::SiteFiles::read(&files, &path).is_ok());
+        assert_eq!(files.stamps()[&path], None, "the first look counts, or a change after it would not show");
+    }
+
+    #[test]
+    fn what_has_not_changed_for_a_while_is_compiled_once() {
+        let place = tempfile::tempdir().unwrap();
+        let source = source(site(place.path(), "a:1"));
+        source.prepare(b"k").unwrap();
+        let ready = source.ready.lock().unwrap().take().unwrap();
+        let older = Ready { began: ready.began + TICK * 2, ..ready };
+        *source.ready.lock().unwrap() = Some(older);
+        assert!(source.take_prepared(b"k").is_some());
+        assert!(source.take_prepared(b"k").is_none(), "it is used once");
     }
 }

@@ -28,6 +28,8 @@ pub async fn accompany(published: Arc<Published>, stop: CancellationToken) {
     news.mark_changed();
     loop {
         tokio::select! {
+            // What is new comes before the sign of life that goes with it; news are rare enough to leave it room.
+            biased;
             changed = news.changed() => {
                 if changed.is_err() {
                     return;

@@ -2,9 +2,18 @@
 //!
 //! In: a step. Out: what it brought to light, or why it failed and whose fault that is. Each step may be repeated.
 
+mod fileset;
+mod one_off;
+mod stopped;
+
+pub use self::stopped::value;
+
 use std::collections::BTreeMap;
 
 use crate::model::desired::{Hook, Hooks, JobDesired, RegistryLogin};
+use crate::model::file::FileSpec;
+use crate::model::fileset::Contents;
+use crate::model::image::Accounts;
 use crate::model::job::DoneWhen;
 use crate::model::labels;
 use crate::model::names::{HostName, SiteName};
@@ -52,14 +61,13 @@ pub enum Done {
         id: String,
     },
     /// An image's accounts.
-    Accounts {
-        /// User and group by name.
-        users: BTreeMap<String, (u32, u32)>,
-        /// Group by name.
-        groups: BTreeMap<String, u32>,
-    },
+    Accounts(Accounts),
     /// The last lines of a container.
     Log(String),
+    /// What was asked of a service that does not run.
+    Value(serde_json::Value),
+    /// The files of a fileset.
+    Fileset(Contents),
     /// The answer of `done_when`.
     Answered(bool),
     /// A job's result.
@@ -182,6 +190,14 @@ pub async fn execute(step: &Step, hands: &Hands<'_>) -> Result<Done, Failure> {
         Step::AskDone { question, container_id, job, image_id } => {
             return ask_done(hands, question, container_id.as_deref(), job, image_id).await;
         }
+        Step::AskStopped { create, timeout, gives_value, .. } => {
+            return stopped::ask(hands, create, *timeout, *gives_value).await;
+        }
+        Step::MakeFileset { create, path, files, timeout, .. } => {
+            return fileset::make(hands, create, path, files, *timeout).await;
+        }
+        Step::TakeFileset { id, path, .. } => return fileset::take(engine, id, path).await,
+        Step::Wipe { volumes } => return stopped::wipe(hands, volumes).await,
         Step::Collect { id, timed_out, .. } => return collect(engine, id, *timed_out).await,
     }
     Ok(Done::Plain)
@@ -267,14 +283,18 @@ async fn look_up_accounts(hands: &Hands<'_>, image_id: &str, helper: &str) -> Re
         }
     }
     engine.remove_container(&id, true).await.map_err(because("LookUpFailed"))?;
-    let (users, groups) = (parse_passwd(&texts[0]), parse_group(&texts[1]));
-    Ok(Done::Accounts { users, groups })
+    Ok(Done::Accounts(Accounts { users: parse_passwd(&texts[0]), groups: parse_group(&texts[1]) }))
 }
 
 async fn write_files(hands: &Hands<'_>, key: &str, instance: &FilesOf, image_id: &str) -> Result<(), Failure> {
+    let files = to_write(hands, instance.files(), image_id)?;
+    hands.files.write(key, &files).await.map_err(|error| Failure::files(&error))
+}
+
+fn to_write(hands: &Hands<'_>, specs: &[FileSpec], image_id: &str) -> Result<Vec<FileToWrite>, Failure> {
     let image = hands.images.get(image_id).map(AsRef::as_ref);
     let mut files = Vec::new();
-    for file in instance.files() {
+    for file in specs {
         let Some((uid, gid)) = owner_ids(file, image) else {
             let message = format!("the owner of {} is not known in the image", file.target);
             return Err(Failure::spec("UnknownOwner", message));
@@ -287,7 +307,7 @@ async fn write_files(hands: &Hands<'_>, key: &str, instance: &FilesOf, image_id:
             gid,
         });
     }
-    hands.files.write(key, &files).await.map_err(|error| Failure::files(&error))
+    Ok(files)
 }
 
 async fn reload_process(engine: &dyn Engine, id: &str, reload: &crate::model::file::Reload) -> Result<(), Failure> {

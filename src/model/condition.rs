@@ -95,6 +95,15 @@ impl From<bool> for ConditionStatus {
 /// The reason of `Unknown` where the engine answers, and is none that is worked with.
 pub const ENGINE_UNSUPPORTED: &str = "EngineUnsupported";
 
+/// The same where it is not the engine that it was.
+pub const HOST_IDENTITY_CHANGED: &str = "HostIdentityChanged";
+
+/// The reason of `Stalled` where data that was there is gone.
+pub const VOLUME_LOST: &str = "VolumeLost";
+
+/// The reason of `Waiting` where files that are born at run time are not known yet.
+pub const FILESET_MISSING: &str = "FilesetMissing";
+
 /// One condition. It never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {

@@ -7,11 +7,13 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::file::{FileSpec, Reload};
+use super::fileset::{FilesetDesired, FilesetMount};
 use super::image::{ImageRef, PullPolicy};
 use super::job::{DoneWhen, JobRun, Schedule};
 use super::names::{ContainerName, HostName, JobName, NetworkName, RoleName, ServiceName, SiteName, VolumeName};
 use super::network::{Attachment, NetworkSpec, VolumeSpec};
 use super::probe::Readiness;
+use super::procedure::{Behaviour, ProcedureDesired};
 use super::secret::Sensitive;
 use super::settings::ContainerSettings;
 use super::time::Span;
@@ -39,9 +41,36 @@ pub struct HostDesired {
     pub registries: BTreeMap<String, RegistryLogin>,
     /// What may happen without a person.
     pub sync: SyncPolicy,
+    /// On which hosts of the site the services and jobs of this host, and those that they depend on, are placed: in the
+    /// order of the site. What is on this host alone is not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub placement: BTreeMap<String, Vec<HostName>>,
+    /// Budgets of hosts that this host is part of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<HostBudget>,
+    /// What roles say of services beyond their containers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub behaviours: BTreeMap<ServiceName, Behaviour>,
+    /// Procedures of services of this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub procedures: Vec<Arc<ProcedureDesired>>,
+    /// Filesets that something on this host sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filesets: Vec<Arc<FilesetDesired>>,
     /// All secrets of the site, to be taken out of what containers and engines say.
     #[serde(default)]
     pub secrets: Vec<Sensitive>,
+}
+
+/// How many hosts of a group may be disrupted at once, whatever the services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostBudget {
+    /// Group.
+    pub group: String,
+    /// Its hosts.
+    pub hosts: Vec<HostName>,
+    /// At least 1.
+    pub max_unavailable_hosts: u32,
 }
 
 /// The spec of one instance: changes and rolls back as one unit.
@@ -63,6 +92,9 @@ pub struct InstanceDesired {
     pub networks: BTreeMap<NetworkName, Attachment>,
     /// Rendered files.
     pub files: Vec<FileSpec>,
+    /// Filesets that it sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filesets: Vec<FilesetMount>,
     /// How live files are taken in.
     pub reload: Reload,
     /// Beyond running and healthy.
@@ -122,6 +154,33 @@ pub struct Rollout {
     pub deadline: Span,
     /// What a failed gate means.
     pub on_failure: OnFailure,
+    /// Whether the first instance of a rollout has to be ready before a second one is touched.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub canary: bool,
+    /// How long after the first instance became ready the others wait.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pause_after: Span,
+    /// How many instances must stay ready, whatever else the budget allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<u32>,
+    /// Names of hosts, wave by wave: each is done before the next begins; those that no wave names come last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Vec<String>>,
+}
+
+// Fields that say what they always said are left out of the text, so that the hashes of older versions stay.
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(span: &Span) -> bool {
+    *span == Span::ZERO
 }
 
 impl Default for Rollout {
@@ -131,6 +190,10 @@ impl Default for Rollout {
             min_ready: Span::ZERO,
             deadline: Span::seconds(300),
             on_failure: OnFailure::Rollback,
+            canary: true,
+            pause_after: Span::ZERO,
+            quorum: None,
+            waves: Vec::new(),
         }
     }
 }
@@ -218,6 +281,9 @@ pub struct JobDesired {
     pub networks: BTreeMap<NetworkName, Attachment>,
     /// Rendered files.
     pub files: Vec<FileSpec>,
+    /// Filesets that it sees.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filesets: Vec<FilesetMount>,
     /// Where and how often.
     pub run: JobRun,
     /// What it waits for.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::names::FilesetName;
 use super::secret::Sensitive;
 
 /// One file of an instance, rendered.
@@ -25,6 +26,9 @@ pub struct FileSpec {
     pub on_change: OnChange,
     /// Where it lies below the directory of the spec: `fixed/0`, or `live/0/name`.
     pub path: String,
+    /// The fileset that it is of. Such a file is no part of what was accepted: what it holds is known at run time only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fileset: Option<FilesetName>,
 }
 
 /// The rendering with placeholders for secrets.

@@ -137,6 +137,15 @@ impl fmt::Display for ImageRef {
     }
 }
 
+/// The users and groups that an image's own files name. An image never changes, so they are looked up once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// User and group by name.
+    pub users: BTreeMap<String, (u32, u32)>,
+    /// Group by name.
+    pub groups: BTreeMap<String, u32>,
+}
+
 /// What an image sets for its containers; live containers show it merged with what was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageDefaults {

@@ -25,5 +25,10 @@ pub const VARIANT: &str = "mastic.variant";
 /// The settings that the spec set at creation, comma separated: what it sets no longer is found by them.
 pub const FIELDS: &str = "mastic.fields";
 
+/// On the container through which files reach a host, which is none of a site's: the site.
+pub const FILES: &str = "mastic.files";
+/// Where they lie on the host.
+pub const FILES_ROOT: &str = "mastic.files.root";
+
 /// Labels as `name -> value`.
 pub type Labels = BTreeMap<String, String>;

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::file::OnChange;
+use super::fileset::FilesetRecord;
 use super::hold::Hold;
+use super::image::Accounts;
 use super::job::{JobRecord, JobState};
-use super::names::{JobName, ServiceName};
+use super::names::{FilesetName, JobName, ServiceName};
 use super::time::{Span, Timestamp};
 
 /// The memory of one host.
@@ -18,12 +20,20 @@ pub struct HostMemory {
     pub generation: u64,
     /// The engine's version when it was last seen: a new one only observes in its first pass.
     pub engine_version: Option<String>,
+    /// What the engine calls itself: another one under the same name is not the machine that it was.
+    pub identity: Option<String>,
+    /// Declared volumes that have been there.
+    pub volumes: BTreeSet<String>,
+    /// By id of an image: whom its files name.
+    pub accounts: BTreeMap<String, Accounts>,
     /// People's words.
     pub holds: Vec<Hold>,
     /// By service.
     pub instances: BTreeMap<ServiceName, InstanceMemory>,
     /// By job.
     pub jobs: BTreeMap<JobName, JobRecord>,
+    /// Filesets as they were last known, encrypted: what others agree on may be out of reach, or lost.
+    pub filesets: BTreeMap<FilesetName, FilesetRecord>,
     /// Whether the removals of this generation were allowed.
     pub prune_allowed: Option<u64>,
     /// Services that were asked to be restarted, with the container that was meant.
@@ -61,6 +71,8 @@ impl HostMemory {
 pub struct InstanceMemory {
     /// The spec that was last ready here, and the revision that holds it: what a rollback goes back to.
     pub proven: Option<Proven>,
+    /// The spec that is asked for, and since which generation.
+    pub wanted: Option<Wanted>,
     /// The spec that failed here and is not tried again.
     pub quarantine: Option<Quarantine>,
     /// The gate that is open.
@@ -87,6 +99,7 @@ impl InstanceMemory {
     /// Of an instance of which nothing is remembered.
     pub const EMPTY: Self = Self {
         proven: None,
+        wanted: None,
         quarantine: None,
         gate: None,
         told: None,
@@ -109,6 +122,17 @@ pub struct Proven {
     pub generation: u64,
     /// The container that was ready; another one of the same spec has to show it for itself.
     pub container_id: String,
+}
+
+/// A spec that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Of the spec.
+    pub input_hash: String,
+    /// The generation that brought it to this host.
+    pub since: u64,
+    /// When it was first seen to be ready with it.
+    pub updated_at: Option<Timestamp>,
 }
 
 /// A spec that failed on this host.

@@ -113,6 +113,10 @@ name!(
     JobName
 );
 name!(
+    /// Files that are born at run time and are the same on many hosts.
+    FilesetName
+);
+name!(
     /// What the engine calls a container of ours when no replacement is under way.
     ContainerName
 );

@@ -1,12 +1,12 @@
 //! The snapshot of one host. It is stale by nature: a step checks again what it relies on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::file::ObservedFile;
-use crate::model::image::ImageDefaults;
+use crate::model::image::{Accounts, ImageDefaults};
 use crate::model::labels::{self, Labels};
 use crate::model::names::ServiceName;
 use crate::model::network::{Attachment, NetworkSpec};
@@ -20,14 +20,17 @@ pub struct HostObserved {
     pub engine: EngineState,
     /// All containers, ours or not, by name without the leading slash.
     pub containers: BTreeMap<String, Arc<ObservedContainer>>,
-    /// Image ids by reference, as `busybox:1` and as `busybox@sha256:...`, in familiar form.
-    pub image_ids: BTreeMap<String, String>,
+    /// Image ids by reference, as `busybox:1` and as `busybox@sha256:...`, in familiar form; none where the engine has no
+    /// such image. What is not in here was not asked for.
+    pub image_ids: BTreeMap<String, Option<String>>,
     /// Images of which more is known, by id.
     pub images: BTreeMap<String, Arc<ObservedImage>>,
     /// By name.
     pub networks: BTreeMap<String, ObservedNetwork>,
     /// Names of volumes. Only looked at where a site declares volumes.
     pub volumes: Vec<String>,
+    /// Declared volumes that were there once and are not any more: what they held is not made up for by empty ones.
+    pub lost_volumes: BTreeSet<String>,
     /// Files by directory `INSTANCE/CREATE-HASH`, and in it by path such as `fixed/0`.
     pub files: BTreeMap<String, BTreeMap<String, ObservedFile>>,
     /// Directories whose files could not be read, with the reason.
@@ -43,8 +46,13 @@ pub enum EngineState {
     Unknown(String),
     /// It answered.
     Known(EngineVersion),
-    /// It answered, but it is none that we work with: why.
-    Unsupported(String),
+    /// It answered, and is not worked with.
+    Refused {
+        /// As the reason of a condition.
+        reason: &'static str,
+        /// For people.
+        why: String,
+    },
     /// Nothing was asked yet.
     #[default]
     NotAsked,
@@ -157,10 +165,8 @@ pub struct ObservedImage {
     pub id: String,
     /// What it sets.
     pub defaults: ImageDefaults,
-    /// Numbers by user name from its /etc/passwd: (user, group); none until looked up.
-    pub users: Option<BTreeMap<String, (u32, u32)>>,
-    /// Numbers by group name from its /etc/group; none until looked up.
-    pub groups: Option<BTreeMap<String, u32>>,
+    /// From its /etc/passwd and /etc/group; none until looked up.
+    pub accounts: Option<Accounts>,
 }
 
 /// One network.
@@ -225,6 +231,13 @@ pub struct EngineEvent {
     pub container: Option<String>,
     /// What `health_status` tells; `None` in all others.
     pub health: Health,
+}
+
+impl HostObserved {
+    /// The id of the image that a reference in familiar form is known to mean.
+    pub fn image_id(&self, reference: &str) -> Option<&str> {
+        self.image_ids.get(reference)?.as_deref()
+    }
 }
 
 /// The health check that an image or a container effectively has.

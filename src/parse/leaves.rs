@@ -236,16 +236,17 @@ leaf!(
 );
 leaf!(
     /// What `network_mode` may be.
-    NETWORK_MODE, "`bridge`, `host` or `none`", |s| network_mode(&s.text), r#"{"type": "string"}"#
+    NETWORK_MODE, "`bridge`, `host`, `none`, `service:NAME` or `container:NAME`", |s| network_mode(&s.text), r#"{"type": "string"}"#
 );
 leaf!(
     /// What `pid` may be.
-    HOST_ONLY, "`host`", |s| shared_namespace(&s.text, &["host"]), r#"{"enum": ["host", ""]}"#
+    PID, "`host`, `service:NAME` or `container:NAME`", |s| shared_namespace(&s.text, &["host"]),
+    r#"{"type": "string", "pattern": "^(host|(service|container):.+)?$"}"#
 );
 leaf!(
     /// What `ipc` may be.
-    IPC, "`host`, `none`, `private` or `shareable`", |s| shared_namespace(&s.text, &["host", "none", "private", "shareable"]),
-    r#"{"enum": ["host", "none", "private", "shareable", ""]}"#
+    IPC, "`host`, `none`, `private`, `shareable`, `service:NAME` or `container:NAME`", |s| shared_namespace(&s.text, &["host", "none", "private", "shareable"]),
+    r#"{"type": "string", "pattern": "^(host|none|private|shareable|(service|container):.+)?$"}"#
 );
 leaf!(
     /// Five fields of cron.
@@ -373,21 +374,23 @@ pub fn assignment(text: &str) -> Result<(String, String), String> {
 fn network_mode(text: &str) -> Result<(), String> {
     match text {
         "bridge" | "host" | "none" | "" => Ok(()),
-        _ if text.starts_with("service:") || text.starts_with("container:") => Err(format!(
-            "`{text}` is not taken: a change replaces that container, and this one would be left without a network; give both a network in common"
-        )),
+        _ if names_a_container(text) => Ok(()),
         _ => Err(format!("`{text}` is none of `bridge`, `host`, `none`; a network of the site goes under `networks`")),
     }
 }
 
+/// `service:NAME` or `container:NAME`.
+fn names_a_container(text: &str) -> bool {
+    let name = text.strip_prefix("service:").or_else(|| text.strip_prefix("container:"));
+    name.is_some_and(|name| !name.is_empty())
+}
+
 fn shared_namespace(text: &str, words: &[&str]) -> Result<(), String> {
-    if text.is_empty() || words.contains(&text) {
+    if text.is_empty() || words.contains(&text) || names_a_container(text) {
         Ok(())
-    } else if text.starts_with("service:") || text.starts_with("container:") {
-        Err(format!("`{text}` is not taken: a change replaces that container, and this one would be left without it"))
     } else {
         Err(format!(
-            "`{text}` is none of {}",
+            "`{text}` is none of {}, `service:NAME`, `container:NAME`",
             words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
         ))
     }

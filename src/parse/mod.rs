@@ -6,6 +6,9 @@
 pub mod container;
 pub mod diagnostic;
 pub mod keys;
+pub mod known_hosts;
+#[cfg(test)]
+mod known_hosts_tests;
 pub mod kolla;
 pub mod leaves;
 pub mod mounts;
@@ -20,6 +23,8 @@ pub mod service;
 pub mod shape;
 pub mod site;
 pub mod source;
+pub mod ssh;
+pub mod ssh_config;
 pub mod starter;
 pub mod suggest;
 pub mod volume_mount;

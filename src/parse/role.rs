@@ -39,12 +39,18 @@ pub struct Role {
     pub services: IndexMap<String, Written>,
     /// Jobs.
     pub jobs: IndexMap<String, Written>,
+    /// Files that are born at run time.
+    pub filesets: IndexMap<String, Written>,
     /// What others reach.
     pub provides: IndexMap<String, Written>,
     /// Kinds of objects that it keeps for others.
     pub providers: IndexMap<String, Written>,
     /// Objects that others keep for it.
     pub objects: IndexMap<String, Written>,
+    /// Questions whose answers are values.
+    pub probes: IndexMap<String, Written>,
+    /// What is done about a service as a whole.
+    pub procedures: IndexMap<String, Written>,
 }
 
 /// A role as it is used in a site.
@@ -141,9 +147,12 @@ pub fn read_role(root: &Node, directory: PathBuf, r: &mut Reader) -> Option<Role
         volumes: section(spec, "volumes"),
         services: section(spec, "services"),
         jobs: section(spec, "jobs"),
+        filesets: section(spec, "filesets"),
         provides: section(spec, "provides"),
         providers: section(spec, "providers"),
         objects: section(spec, "objects"),
+        probes: section(spec, "probes"),
+        procedures: section(spec, "procedures"),
         name,
     };
     check(&role, r);

@@ -106,13 +106,31 @@ fn block(value: &str) -> Option<String> {
         // Not `lines`, which takes away a carriage return as well.
         && value
             .split_terminator('\n')
-            .all(|line| !line.is_empty() && !line.starts_with([' ', '\t']) && !line.contains(char::is_control));
+            .all(|line| !line.is_empty() && !line.starts_with(' ') && line.chars().all(is_plain));
     (fits && value.len() > 1).then(|| value.split_inclusive('\n').flat_map(|line| ["  ", line]).collect())
 }
 
-/// JSON's way of quoting is YAML's as well.
+/// In double quotes, with everything escaped that YAML, or an editor, might take for something else than itself: line
+/// ends of Unicode, marks of byte order, what cannot be printed.
 fn quoted(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
+    use std::fmt::Write as _;
+    let mut text = String::from('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            c if is_plain(c) => text.push(c),
+            c => drop(write!(text, "\\U{:08X}", u32::from(c))),
+        }
+    }
+    text.push('"');
+    text
+}
+
+fn is_plain(c: char) -> bool {
+    c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric()
 }
 
 #[cfg(test)]
@@ -172,6 +190,10 @@ mod tests {
         assert_eq!(with(text, "c", "3").unwrap(), format!("{text}c: \"3\"\n"));
         assert_eq!(with("", "c", "3").unwrap(), "c: \"3\"\n");
         assert_eq!(with("", "no", "one\ntwo\n").unwrap(), "\"no\": |\n  one\n  two\n");
+        assert_eq!(
+            with("", "odd", "\u{7f}\u{feff}\u{1f600}é").unwrap(),
+            "odd: \"\\U0000007F\\U0000FEFF\\U0001F600é\"\n"
+        );
         assert_eq!(with("", "dos", "one\r\n").unwrap(), "dos: \"one\\r\\n\"\n");
     }
 

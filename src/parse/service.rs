@@ -4,6 +4,7 @@
 //! has to confirm: hosts, dependencies, files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::certificate::Part;
 use crate::model::desired::{Dependency, DependencyTarget, Hook, Hooks, Need, OnFailure, Rollout, Unhealthy};
@@ -19,6 +20,7 @@ use super::kolla::{KollaSpec, read_kolla};
 use super::node::{Node, Value};
 use super::read::{At, Reader};
 use super::scalars;
+use super::site::Provided;
 use super::source::Place;
 
 /// A service.
@@ -165,6 +167,10 @@ pub enum FileContent {
     Inline(At<String>),
     /// A part of a certificate of the site.
     Certificate(At<String>, Part),
+    /// What a program that keeps objects is told of the way to its server. No site can write this.
+    ConnectionOf(Arc<Provided>),
+    /// The program that keeps objects; no file where the image brings it along. No site can write this.
+    ProgramOf(Arc<Provided>),
 }
 
 /// Reads a service.
@@ -312,7 +318,18 @@ fn read_rollout(rollout: Option<&Node>, ready: Option<&Node>, r: &mut Reader) ->
             Some("rollback-all") => OnFailure::RollbackAll,
             _ => OnFailure::Rollback,
         },
+        canary: r.boolean(node, "canary").unwrap_or(default.canary),
+        pause_after: r.scalar(node, "pause_after", scalars::duration).unwrap_or(default.pause_after),
+        quorum: r
+            .scalar(node, "quorum", |s| scalars::integer(s, 1, i64::from(i32::MAX)))
+            .and_then(|count| u32::try_from(count).ok()),
+        waves: node.get("waves").map(|waves| waves.items().iter().map(names).collect()).unwrap_or_default(),
     }
+}
+
+/// A wave: one name, or a list of them.
+fn names(wave: &Node) -> Vec<String> {
+    wave.items().iter().filter_map(Node::as_text).map(str::to_owned).collect()
 }
 
 fn read_unhealthy(node: &Node, r: &mut Reader) -> Unhealthy {

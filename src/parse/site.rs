@@ -7,7 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::model::desired::{HealMode, SyncMode, SyncPolicy};
-use crate::model::names::{HostName, JobName, ServiceName, SiteName};
+use crate::model::names::{FilesetName, HostName, JobName, ServiceName, SiteName};
 
 use super::diagnostic::Diagnostic;
 use super::leaves;
@@ -15,6 +15,7 @@ use super::node::{Mapping, Node, Value};
 use super::read::{At, Reader};
 use super::role::RoleUse;
 use super::source::Place;
+use super::ssh::{SshSettings, read_ssh, refuse_expressions};
 
 /// A site.
 #[derive(Debug)]
@@ -33,12 +34,16 @@ pub struct Site {
     pub services: IndexMap<ServiceName, Written>,
     /// Jobs as written.
     pub jobs: IndexMap<JobName, Written>,
+    /// Filesets as written.
+    pub filesets: IndexMap<FilesetName, Written>,
     /// Roles as they are used here, in the order of the file, each after those that it includes.
     pub roles: Vec<Arc<RoleUse>>,
     /// The other sections, as written: they may hold expressions.
     pub spec: Node,
     /// What may happen without a person.
     pub sync: SyncPolicy,
+    /// How many hosts of a group may be worked on at once, by group.
+    pub budgets: BTreeMap<String, u32>,
     /// Networks of addresses.
     pub address_networks: BTreeMap<String, (IpAddr, u8)>,
 }
@@ -52,12 +57,23 @@ pub struct Written {
     pub node: Node,
     /// The role that it belongs to.
     pub role: Option<Arc<RoleUse>>,
+    /// Who keeps the objects that it is about, where it is a job that Mastic made for them.
+    pub provider: Option<Arc<Provided>>,
+}
+
+/// What a role keeps for others, with the use of the role that keeps it.
+#[derive(Clone, Debug)]
+pub struct Provided {
+    /// The use of the role.
+    pub role: Arc<RoleUse>,
+    /// What its role says of it.
+    pub declared: Node,
 }
 
 impl Written {
     /// Something that belongs to no role.
     pub fn new(key_place: Place, node: Node) -> Self {
-        Self { key_place, node, role: None }
+        Self { key_place, node, role: None, provider: None }
     }
 }
 
@@ -103,8 +119,8 @@ pub enum Connection {
         /// Certificates, as paths relative to the site.
         tls: Option<TlsPaths>,
     },
-    /// Over SSH, with the place that says so.
-    Ssh(Place),
+    /// Over SSH; the address is filled in.
+    Ssh(SshSettings),
 }
 
 /// Certificates for an engine.
@@ -133,6 +149,10 @@ pub fn read_site(root: &Node, r: &mut Reader) -> Option<Site> {
     let default_connection =
         spec.get("defaults").and_then(|defaults| defaults.get("connection")).map(|c| read_connection(c, r));
     let hosts = read_hosts(&spec, default_connection.as_ref(), r);
+    let declared = spec.get("hosts").into_iter().flat_map(Node::entries).map(|(_, entry)| &entry.value);
+    for ssh in declared.chain(spec.get("defaults")).filter_map(|node| node.get("connection")?.get("ssh")) {
+        refuse_expressions(ssh, r);
+    }
     let groups = read_groups(&spec, &hosts, r);
     let networks = spec.get("networks");
     let address_networks = networks.into_iter().flat_map(Node::entries).filter_map(|(name, entry)| {
@@ -153,6 +173,7 @@ pub fn read_site(root: &Node, r: &mut Reader) -> Option<Site> {
     }
     let services = read_named(&spec, "services", |name| ServiceName::new(name), r);
     let jobs = read_named(&spec, "jobs", |name| JobName::new(name), r);
+    let filesets = read_named(&spec, "filesets", |name| FilesetName::new(name), r);
     Some(Site {
         name,
         groups,
@@ -160,12 +181,23 @@ pub fn read_site(root: &Node, r: &mut Reader) -> Option<Site> {
         defaults: spec.get("defaults").and_then(|defaults| defaults.get("container")).cloned(),
         services,
         jobs,
+        filesets,
         roles: Vec::new(),
         sync: spec.get("sync").map_or_else(SyncPolicy::default, |sync| read_sync(sync, r)),
+        budgets: read_budgets(&spec, r),
         address_networks,
         spec,
         hosts,
     })
+}
+
+fn read_budgets(spec: &Node, r: &mut Reader) -> BTreeMap<String, u32> {
+    let mut budgets = BTreeMap::new();
+    for (group, entry) in spec.get("budgets").into_iter().flat_map(Node::entries) {
+        let most = r.integer(&entry.value, "max_unavailable_hosts").and_then(|most| u32::try_from(most).ok());
+        budgets.insert(group.to_owned(), most.unwrap_or(1));
+    }
+    budgets
 }
 
 fn read_named<T: std::hash::Hash + Eq>(
@@ -209,13 +241,10 @@ fn read_hosts(spec: &Node, default_connection: Option<&Connection>, r: &mut Read
             if count > 1 || key.contains('[') {
                 expand_in(&mut node, index, count, r);
             }
+            let connection = node.get("connection").map(|connection| read_connection(connection, r));
             let host = Host {
                 place: entry.key_place,
-                connection: node
-                    .get("connection")
-                    .map(|connection| read_connection(connection, r))
-                    .or_else(|| default_connection.cloned())
-                    .unwrap_or(Connection::Local),
+                connection: connection_of(&node, name.as_str(), connection, default_connection),
                 groups: r.texts_at(&node, "groups"),
                 vars: node.get("vars").cloned(),
                 address: r.text(&node, "address"),
@@ -237,6 +266,30 @@ fn read_hosts(spec: &Node, default_connection: Option<&Connection>, r: &mut Read
         }
     }
     hosts
+}
+
+/// The connection of a host over that of the defaults.
+fn connection_of(node: &Node, name: &str, own: Option<Connection>, default: Option<&Connection>) -> Connection {
+    match (own, default) {
+        (Some(Connection::Ssh(own)), Some(Connection::Ssh(below))) => Connection::Ssh(own.over(below)),
+        (Some(own), _) => own,
+        (None, Some(default)) => default.clone(),
+        (None, None) => Connection::Local,
+    }
+    .at(node.get("address").and_then(Node::as_text).unwrap_or(name))
+}
+
+impl Connection {
+    /// Where the host is that it leads to, unless it says so itself.
+    fn at(self, address: &str) -> Self {
+        match self {
+            Self::Ssh(mut settings) => {
+                settings.address.get_or_insert_with(|| address.to_owned());
+                Self::Ssh(settings)
+            }
+            other => other,
+        }
+    }
 }
 
 fn read_addresses(node: &Node, r: &mut Reader) -> BTreeMap<String, IpAddr> {
@@ -307,7 +360,7 @@ fn read_connection(node: &Node, r: &mut Reader) -> Connection {
             }
             Connection::Docker { host, tls }
         }
-        [("ssh", entry)] => Connection::Ssh(entry.key_place),
+        [("ssh", entry)] => Connection::Ssh(read_ssh(&entry.value, r)),
         [_] | [] => Connection::Local,
         [_, second, ..] => {
             let message = "a connection is one of `local`, `docker`, `ssh`";

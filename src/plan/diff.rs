@@ -79,9 +79,9 @@ fn image_difference(
     host: &HostObserved,
     found: &mut Vec<Difference>,
 ) {
-    let wanted = host.image_ids.get(&desired.image.familiar());
+    let wanted = host.image_id(&desired.image.familiar());
     let differs = match wanted {
-        Some(id) => *id != live.image_id,
+        Some(id) => id != live.image_id,
         // Untagged or not pulled yet: the container's own word counts.
         None => live.image != desired.image.as_str() && live.image != desired.image.familiar(),
     };
@@ -91,7 +91,7 @@ fn image_difference(
     let short = |id: &str| id.trim_start_matches("sha256:").chars().take(12).collect::<String>();
     let (from, to) = if live.image == desired.image.as_str() {
         // The same tag means another image now.
-        let to = wanted.map_or_else(String::new, |id| short(id));
+        let to = wanted.map_or_else(String::new, short);
         (format!("{} ({})", live.image, short(&live.image_id)), format!("{} ({to})", desired.image))
     } else {
         (live.image.clone(), desired.image.to_string())

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::desired::InstanceDesired;
 use crate::model::file::{FileSpec, OnChange, Owner};
+use crate::model::fileset;
 use crate::model::labels;
 use crate::observe::observed::{ContainerDetail, HostObserved, ObservedContainer, ObservedImage};
 
@@ -29,21 +30,22 @@ pub fn owner_ids(file: &FileSpec, image: Option<&ObservedImage>) -> Option<(u32,
     let user = match &file.owner {
         Owner::Id(id) => *id,
         Owner::Name(name) if name == "root" => 0,
-        Owner::Name(name) => image?.users.as_ref()?.get(name)?.0,
+        Owner::Name(name) => image?.accounts.as_ref()?.users.get(name)?.0,
     };
     let group = match &file.group {
         Owner::Id(id) => *id,
         Owner::Name(name) if name == "root" => 0,
-        Owner::Name(name) => *image?.groups.as_ref()?.get(name)?,
+        Owner::Name(name) => *image?.accounts.as_ref()?.groups.get(name)?,
     };
     Some((user, group))
 }
 
 /// Names that an image's accounts would have to know, and does not although they were looked up.
 pub fn unknown_owner<'a>(files: &'a [FileSpec], image: &ObservedImage) -> Option<&'a str> {
-    files.iter().find_map(|file| match (&file.owner, &image.users, &file.group, &image.groups) {
-        (Owner::Name(name), Some(users), _, _) if name != "root" && !users.contains_key(name) => Some(name.as_str()),
-        (_, _, Owner::Name(name), Some(groups)) if name != "root" && !groups.contains_key(name) => Some(name.as_str()),
+    let accounts = image.accounts.as_ref()?;
+    files.iter().find_map(|file| match (&file.owner, &file.group) {
+        (Owner::Name(name), _) if name != "root" && !accounts.users.contains_key(name) => Some(name.as_str()),
+        (_, Owner::Name(name)) if name != "root" && !accounts.groups.contains_key(name) => Some(name.as_str()),
         _ => None,
     })
 }
@@ -71,7 +73,8 @@ pub fn differences(
     host: &HostObserved,
     found: &mut Vec<Difference>,
 ) {
-    if desired.files.is_empty() {
+    // What a fileset holds is not known yet: whether its files are right neither.
+    if desired.files.is_empty() || fileset::missing(&desired.filesets, &desired.files).is_some() {
         return;
     }
     let Some(hash) = &detail.managed_hash else { return };
@@ -108,8 +111,9 @@ fn file_difference(
             OnChange::Nothing => Disruption::None,
         };
         let from = if observed.is_some() { json!("other content") } else { Value::Null };
+        let to = file.fileset.as_ref().map_or_else(|| "as declared".to_owned(), |name| format!("as in fileset {name}"));
         found.push(Difference {
-            cause: Cause::new(field, &from, &json!("as declared")),
+            cause: Cause::new(field, &from, &json!(to)),
             class,
             part: Part::File { path: file.path.clone(), content: true },
         });

@@ -172,6 +172,19 @@ mod tests {
     }
 
     #[test]
+    fn without_any_check_a_process_has_to_stay_up_before_an_old_one_is_given_up_for_it() {
+        let desired = instance("web");
+        let mut container = running("a");
+        container.labels.insert(labels::INPUT_HASH.to_owned(), desired.input_hash.clone());
+        assert_eq!(needed(&desired, &container, true), BLIND_WATCH);
+        assert_eq!(needed(&desired, &container, false), Span::ZERO, "nothing is lost by believing it");
+        container.state.health = Health::Healthy;
+        assert_eq!(needed(&desired, &container, true), Span::ZERO, "it says itself how it is");
+        container.labels.clear();
+        assert_eq!(needed(&desired, &container, true), BLIND_WATCH, "it was only told of its change");
+    }
+
+    #[test]
     fn one_that_became_ready_just_in_time_may_show_that_it_stays_so() {
         let mut desired = instance("web");
         (desired.rollout.min_ready, desired.rollout.deadline) = (Span::seconds(5), Span::seconds(6));

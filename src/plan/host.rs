@@ -7,12 +7,16 @@ use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::job::JobState;
 use crate::model::labels;
 use crate::model::memory::HostMemory;
-use crate::model::names::ServiceName;
+use crate::model::names::{FilesetName, HostName, JobName, ServiceName};
+use crate::model::peers::Reports;
+use crate::model::procedure::Instructed;
 use crate::model::time::Timestamp;
 use crate::observe::observed::HostObserved;
 
+use super::dependency::{DependencyState, KnownDependency};
+use super::fileset::{self, FilesetInput, FilesetOrder};
 use super::gate;
-use super::instance::{self, DependencyState, InstanceInput};
+use super::instance::{self, InstanceInput};
 use super::job::{self, JobInput};
 use super::step::{Subject, SubjectPlan};
 use super::{networks, orphans};
@@ -28,24 +32,41 @@ pub struct HostInput<'a> {
     pub observed: &'a HostObserved,
     /// Memory.
     pub memory: &'a HostMemory,
+    /// What the hosts of the site last said of themselves.
+    pub reports: &'a Reports,
+    /// What procedures say, and what holds dead instances back.
+    pub orders: &'a Orders,
     /// The time.
     pub now: Timestamp,
+}
+
+/// What is said about the instances of a host from beyond it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// What procedures have them do.
+    pub instructions: BTreeMap<ServiceName, Instructed>,
+    /// Those that are not to be started when they are dead, and why.
+    pub held: BTreeMap<ServiceName, String>,
+    /// Those about which a procedure cannot begin or go on: the reason, and why.
+    pub refused: BTreeMap<ServiceName, (String, String)>,
+    /// What this host is to do about filesets.
+    pub filesets: BTreeMap<FilesetName, FilesetOrder>,
 }
 
 /// How an instance is planned: the real way, or in a test one with a planted mistake.
 pub type PlanInstance = dyn Fn(&InstanceInput<'_>) -> SubjectPlan + Send + Sync;
 
 /// What is known of everything that others may depend on.
-pub fn dependencies(input: &HostInput<'_>) -> BTreeMap<String, DependencyState> {
+pub fn dependencies(input: &HostInput<'_>) -> BTreeMap<String, KnownDependency> {
     known(input, |_| true)
 }
 
 /// What is known of what one subject depends on.
-pub fn dependencies_of(input: &HostInput<'_>, subject: &Subject) -> BTreeMap<String, DependencyState> {
+pub fn dependencies_of(input: &HostInput<'_>, subject: &Subject) -> BTreeMap<String, KnownDependency> {
     let needed = match subject {
         Subject::Service(name) => input.desired.services.get(name).map(|spec| &spec.depends_on),
         Subject::Job(name) => input.desired.jobs.get(name).map(|spec| &spec.depends_on),
-        Subject::Host | Subject::Orphan(_) => None,
+        Subject::Host | Subject::Fileset(_) | Subject::Orphan(_) => None,
     };
     match needed {
         Some(needed) if !needed.is_empty() => known(input, |name| needed.contains_key(name)),
@@ -53,38 +74,67 @@ pub fn dependencies_of(input: &HostInput<'_>, subject: &Subject) -> BTreeMap<Str
     }
 }
 
-fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<String, DependencyState> {
-    let mut known = BTreeMap::new();
-    for (name, desired) in input.desired.services.iter().filter(|(name, _)| is_needed(name.as_str())) {
-        let current = input.observed.containers.get(desired.container_name.as_str()).filter(|container| {
-            container.is_labelled(input.desired.site.as_str(), input.desired.host.as_str())
-                && container.label(labels::SERVICE) == Some(name.as_str())
-        });
-        let memory = input.memory.instances.get(name);
-        let proven = memory.and_then(|memory| memory.proven.as_ref());
-        let failed = memory.and_then(|memory| memory.quarantine.as_ref());
-        let is = |hash: Option<&String>| hash == Some(&desired.input_hash);
-        let updated = is(proven.map(|proven| &proven.input_hash));
-        let state = DependencyState {
-            started: current.is_some_and(|container| container.is_running()),
-            ready: current.is_some_and(|container| gate::is_ready(desired, container, input.observed))
-                && proven.is_some(),
-            settled: updated || is(failed.map(|failed| &failed.input_hash)),
-            updated,
-        };
-        known.insert(name.to_string(), state);
+fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<String, KnownDependency> {
+    let mut known: BTreeMap<String, KnownDependency> = BTreeMap::new();
+    for name in input.desired.services.keys().filter(|name| is_needed(name.as_str())) {
+        known.entry(name.to_string()).or_default().here = service_here(input, name);
     }
-    for (name, desired) in input.desired.jobs.iter().filter(|(name, _)| is_needed(name.as_str())) {
-        let record = input.memory.jobs.get(name);
-        let done = record.is_some_and(|record| {
-            matches!(record.state, JobState::Done { .. })
-                && (desired.schedule.is_some()
-                    || record.input_hash == desired.input_hash
-                    || desired.run == crate::model::job::JobRun::Once)
-        });
-        known.insert(name.to_string(), DependencyState { started: done, ready: done, settled: done, updated: done });
+    for name in input.desired.jobs.keys().filter(|name| is_needed(name.as_str())) {
+        let done = job_here(input, name);
+        let state = DependencyState { started: done, ready: done, settled: done, updated: done };
+        known.entry(name.to_string()).or_default().here = Some(state);
+    }
+    for (name, hosts) in input.desired.placement.iter().filter(|(name, _)| is_needed(name)) {
+        let others = hosts.iter().filter(|host| **host != input.desired.host);
+        known.entry(name.clone()).or_default().elsewhere = others.map(|host| elsewhere(input, name, host)).collect();
     }
     known
+}
+
+/// How an instance on this host is.
+pub fn service_here(input: &HostInput<'_>, name: &ServiceName) -> Option<DependencyState> {
+    let desired = input.desired.services.get(name)?;
+    let current = input.observed.containers.get(desired.container_name.as_str()).filter(|container| {
+        container.is_labelled(input.desired.site.as_str(), input.desired.host.as_str())
+            && container.label(labels::SERVICE) == Some(name.as_str())
+    });
+    let memory = input.memory.instances.get(name);
+    let proven = memory.and_then(|memory| memory.proven.as_ref());
+    let failed = memory.and_then(|memory| memory.quarantine.as_ref());
+    let is = |hash: Option<&String>| hash == Some(&desired.input_hash);
+    let updated = is(proven.map(|proven| &proven.input_hash));
+    Some(DependencyState {
+        started: current.is_some_and(|container| container.is_running()),
+        ready: current.is_some_and(|container| gate::is_ready(desired, container, input.observed)) && proven.is_some(),
+        settled: updated || is(failed.map(|failed| &failed.input_hash)),
+        updated,
+    })
+}
+
+/// Whether a job of this host is done with its present inputs.
+pub fn job_here(input: &HostInput<'_>, name: &JobName) -> bool {
+    let Some(desired) = input.desired.jobs.get(name) else { return false };
+    input.memory.jobs.get(name).is_some_and(|record| {
+        matches!(record.state, JobState::Done { .. })
+            && (desired.schedule.is_some()
+                || record.input_hash == desired.input_hash
+                || desired.run == crate::model::job::JobRun::Once)
+    })
+}
+
+/// How an instance or job on another host is, by that host's own word.
+fn elsewhere(input: &HostInput<'_>, name: &str, host: &HostName) -> Option<DependencyState> {
+    let report = input.reports.get(host).filter(|report| report.reachable)?;
+    if let Some(done) = report.jobs.get(name) {
+        return Some(DependencyState { started: *done, ready: *done, settled: *done, updated: *done });
+    }
+    let instance = report.services.get(name)?;
+    Some(DependencyState {
+        started: instance.started,
+        ready: instance.ready,
+        settled: instance.updated || instance.failed,
+        updated: instance.updated,
+    })
 }
 
 /// The plans of all subjects, in a stable order.
@@ -97,6 +147,10 @@ pub fn plan_with(input: &HostInput<'_>, plan_instance: &PlanInstance) -> Vec<Sub
     let known = dependencies(input);
     let mut plans = vec![networks::plan(input.desired, input.observed)];
     plans.extend(orphans::plan(input.desired, input.observed, input.memory, input.now));
+    for fileset in &input.desired.filesets {
+        let subject = Subject::Fileset(fileset.fileset.clone());
+        plans.extend(plan_subject(input, &known, &subject, plan_instance));
+    }
     for name in input.desired.jobs.keys() {
         plans.extend(plan_subject(input, &known, &Subject::Job(name.clone()), plan_instance));
     }
@@ -109,17 +163,22 @@ pub fn plan_with(input: &HostInput<'_>, plan_instance: &PlanInstance) -> Vec<Sub
 /// The plan of one service or job; none where it is not declared.
 pub fn plan_subject(
     input: &HostInput<'_>,
-    known: &BTreeMap<String, DependencyState>,
+    known: &BTreeMap<String, KnownDependency>,
     subject: &Subject,
     plan_instance: &PlanInstance,
 ) -> Option<SubjectPlan> {
-    let HostInput { desired, proven, observed, memory, now } = *input;
+    let HostInput { desired, proven, observed, memory, now, .. } = *input;
     let plan = match subject {
         Subject::Service(name) => plan_instance(&InstanceInput {
             site: &desired.site,
             host_name: &desired.host,
             generation: desired.generation,
             desired: desired.services.get(name)?,
+            behaviour: desired.behaviours.get(name),
+            volumes: &desired.volumes,
+            instructed: input.orders.instructions.get(name),
+            held: input.orders.held.get(name).map(String::as_str),
+            refused: input.orders.refused.get(name),
             proven: proven.get(name),
             observed,
             memory,
@@ -137,6 +196,10 @@ pub fn plan_subject(
             dependencies: known,
             now,
         }),
+        Subject::Fileset(name) => {
+            let fileset = desired.filesets.iter().find(|fileset| fileset.fileset == *name)?;
+            fileset::plan(&FilesetInput { host: input, fileset, order: input.orders.filesets.get(name) })
+        }
         Subject::Host | Subject::Orphan(_) => return None,
     };
     Some(plan)

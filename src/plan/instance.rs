@@ -7,35 +7,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::condition::{Condition, ConditionType, ENGINE_UNSUPPORTED};
+use crate::model::condition::{Condition, ConditionStatus, ConditionType};
 use crate::model::desired::{DependencyTarget, HealMode, InstanceDesired, OnFailure};
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::labels;
 use crate::model::memory::{HostMemory, InstanceMemory, Proven, Told};
-use crate::model::names::{HostName, SiteName};
+use crate::model::names::{HostName, SiteName, VolumeName};
+use crate::model::network::VolumeSpec;
+use crate::model::procedure::{Behaviour, Instructed};
 use crate::model::time::Timestamp;
 use crate::observe::observed::{EngineState, Health, HostObserved, ObservedContainer, Status};
 
+use super::dependency::KnownDependency;
 use super::diff::{self, Difference};
 use super::files;
 use super::gate::{self, Verdict};
 use super::remember::MemoryChange;
 use super::slots::{Owner, Slots};
 use super::step::{ActionKind, Cause, Change, Disruption, Next, Step, Subject, SubjectPlan};
-use super::{prepare, replace, steady};
-
-/// What is known about something that others depend on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DependencyState {
-    /// It runs.
-    pub started: bool,
-    /// It is ready; a job is done.
-    pub ready: bool,
-    /// Nothing is left to be changed about it.
-    pub settled: bool,
-    /// It is as it is to be: a service whose change has failed is settled, and is not this.
-    pub updated: bool,
-}
+use super::{instructed, prepare, replace, steady};
 
 /// All that the plan of an instance depends on.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +38,16 @@ pub struct InstanceInput<'a> {
     pub generation: u64,
     /// What the accepted state says.
     pub desired: &'a Arc<InstanceDesired>,
+    /// What its role says of it beyond its container.
+    pub behaviour: Option<&'a Behaviour>,
+    /// Named volumes of the host.
+    pub volumes: &'a BTreeMap<VolumeName, VolumeSpec>,
+    /// What a procedure has it do.
+    pub instructed: Option<&'a Instructed>,
+    /// Why a procedure about it cannot begin or go on: a reason in CamelCase, and for people.
+    pub refused: Option<&'a (String, String)>,
+    /// Why it is not to be started when it is dead.
+    pub held: Option<&'a str>,
     /// The spec that was last ready, where it is another one and its revision is kept.
     pub proven: Option<&'a Arc<InstanceDesired>>,
     /// The host as seen.
@@ -57,7 +57,7 @@ pub struct InstanceInput<'a> {
     /// Whether drift is mended.
     pub heal: HealMode,
     /// By name of service or job.
-    pub dependencies: &'a BTreeMap<String, DependencyState>,
+    pub dependencies: &'a BTreeMap<String, KnownDependency>,
     /// The time.
     pub now: Timestamp,
 }
@@ -67,6 +67,8 @@ pub(super) struct Planning<'a> {
     pub(super) input: InstanceInput<'a>,
     /// The spec to bring about: the desired one, or where it failed the one before.
     pub(super) spec: &'a Arc<InstanceDesired>,
+    /// The variant that the spec is, where a procedure chose one.
+    pub(super) variant: Option<&'a str>,
     pub(super) quarantined: bool,
     pub(super) slots: Slots<'a>,
     pub(super) memory: &'a InstanceMemory,
@@ -84,6 +86,8 @@ pub fn plan(input: &InstanceInput<'_>) -> SubjectPlan {
     let quarantined = memory.quarantine.as_ref().is_some_and(|failed| failed.input_hash == input.desired.input_hash)
         && !input.memory.retries.contains(&input.desired.service);
     let spec = if quarantined { input.proven.unwrap_or(input.desired) } else { input.desired };
+    let (spec, variant) = instructed::chosen(input).unwrap_or((spec, None));
+    let quarantined = quarantined && variant.is_none();
     let owner = Owner {
         site: input.site.as_str(),
         host: input.host_name.as_str(),
@@ -94,6 +98,7 @@ pub fn plan(input: &InstanceInput<'_>) -> SubjectPlan {
     let mut planning = Planning {
         input: *input,
         spec,
+        variant,
         quarantined,
         slots: Slots::find(input.observed, owner, &input.desired.container_name),
         memory,
@@ -161,8 +166,8 @@ impl<'a> Planning<'a> {
                 self.condition(ConditionType::Unknown, "EngineUnreachable", why.clone());
                 return Next::Blocked;
             }
-            EngineState::Unsupported(why) => {
-                self.condition(ConditionType::Unknown, ENGINE_UNSUPPORTED, why.clone());
+            EngineState::Refused { reason, why } => {
+                self.condition(ConditionType::Unknown, reason, why.clone());
                 return Next::Blocked;
             }
             EngineState::NotAsked => {
@@ -193,7 +198,9 @@ impl<'a> Planning<'a> {
             self.condition(ConditionType::Paused, "StoppedByUser", message);
             return self.stopped();
         }
-        let next = if let Some(container) = self.slots.elsewhere {
+        let next = if let Some(next) = instructed::next(self) {
+            next
+        } else if let Some(container) = self.slots.elsewhere {
             self.change(
                 ActionKind::Rename,
                 Disruption::None,
@@ -228,7 +235,7 @@ impl<'a> Planning<'a> {
     }
 
     /// A person wants it stopped.
-    fn stopped(&mut self) -> Next {
+    pub(super) fn stopped(&mut self) -> Next {
         "stopped".clone_into(&mut self.state);
         for container in [self.slots.current, self.slots.previous, self.slots.next].into_iter().flatten() {
             if container.is_running() || container.state.status == Status::Restarting {
@@ -260,12 +267,13 @@ impl<'a> Planning<'a> {
     pub(super) fn waits_for_dependency(&mut self, upgrade: bool) -> Option<Next> {
         let spec = self.spec;
         for (name, dependency) in &spec.depends_on {
-            let state = self.input.dependencies.get(name.as_str());
-            let satisfied = match (state, dependency.on) {
-                (None, _) => !dependency.required,
-                (Some(state), DependencyTarget::Started) => state.started && (!upgrade || state.settled),
-                (Some(state), DependencyTarget::Ready | DependencyTarget::Done) => {
-                    state.ready && (!upgrade || state.settled)
+            let satisfied = match self.input.dependencies.get(name.as_str()) {
+                None => !dependency.required,
+                Some(known) => {
+                    known.has(dependency.need, |state| match dependency.on {
+                        DependencyTarget::Started => state.started,
+                        DependencyTarget::Ready | DependencyTarget::Done => state.ready,
+                    }) && (!upgrade || known.is_settled())
                 }
             };
             if !satisfied {
@@ -359,6 +367,10 @@ impl<'a> Planning<'a> {
             let kind = if stalled { ConditionType::Stalled } else { ConditionType::Waiting };
             self.condition(kind, &reason, message);
         }
+        if let Some(why) = self.unread_files() {
+            let drifted = Condition::new(ConditionType::Drifted, ConditionStatus::Unknown, "FilesUnreadable", why);
+            self.conditions.push(drifted);
+        }
         let differs = self.change.is_some();
         if differs && self.is_proven() && self.ready_before() {
             let causes =
@@ -372,7 +384,7 @@ impl<'a> Planning<'a> {
         let (reason, message) = self.ready_reason(&next);
         let ready = Condition::new(ConditionType::Ready, self.ready, reason, message);
         let ready = if self.conditions.iter().any(|condition| condition.kind == ConditionType::Unknown) {
-            Condition { status: crate::model::condition::ConditionStatus::Unknown, ..ready }
+            Condition { status: ConditionStatus::Unknown, ..ready }
         } else {
             ready
         };
@@ -387,6 +399,14 @@ impl<'a> Planning<'a> {
             state: self.state,
             conditions: self.conditions,
         }
+    }
+
+    /// Why its files may differ without anybody knowing.
+    fn unread_files(&self) -> Option<String> {
+        let hash = self.slots.current?.detail.as_ref()?.managed_hash.as_ref()?;
+        let key = files::key(self.spec.container_name.as_str(), hash);
+        let why = self.input.observed.unreadable_files.get(&key)?;
+        Some(format!("whether its files are as they should be is not known: {why}"))
     }
 
     fn ready_before(&self) -> bool {

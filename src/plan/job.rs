@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::condition::{Condition, ConditionType};
+use crate::model::condition::{Condition, ConditionType, FILESET_MISSING, VOLUME_LOST};
 use crate::model::desired::{DependencyTarget, JobDesired};
+use crate::model::fileset;
 use crate::model::hold::HoldKind;
 use crate::model::image::PullPolicy;
 use crate::model::job::{DoneWhen, JobRecord, JobRun, JobState};
@@ -17,13 +18,14 @@ use crate::model::time::{Span, Timestamp};
 use crate::observe::observed::{EngineState, HostObserved, ObservedContainer, Status};
 
 use super::backoff;
+use super::dependency::KnownDependency;
 use super::files;
-use super::instance::DependencyState;
 use super::prepare::{self, Image};
 use super::remember::MemoryChange;
 use super::schedule::{self, Due};
 use super::slots::{Owner, Slots};
 use super::step::{ActionKind, Cause, Change, CreateStep, Disruption, FilesOf, Next, Step, Subject, SubjectPlan};
+use super::volumes;
 
 /// A time that a schedule has dealt with may lie so far ahead of a clock that was set right.
 const AHEAD: Span = Span::seconds(3600);
@@ -44,7 +46,7 @@ pub struct JobInput<'a> {
     /// Memory.
     pub memory: &'a HostMemory,
     /// By name of service or job.
-    pub dependencies: &'a BTreeMap<String, DependencyState>,
+    pub dependencies: &'a BTreeMap<String, KnownDependency>,
     /// The time.
     pub now: Timestamp,
 }
@@ -113,6 +115,10 @@ impl Planning<'_> {
             );
             return Next::Blocked;
         }
+        if let Some(why) = volumes::lost(&job.settings, input.observed, input.host_name) {
+            self.condition(ConditionType::Stalled, VOLUME_LOST, why);
+            return Next::Blocked;
+        }
         let record = input.memory.jobs.get(&job.job);
         // What runs is seen through to its end, whatever the desired state says by now.
         if let Some(container) = slots.current
@@ -120,12 +126,7 @@ impl Planning<'_> {
         {
             return next;
         }
-        if input
-            .memory
-            .holds
-            .iter()
-            .any(|hold| hold.kind == HoldKind::Pause && hold.service.is_none() && hold.is_active(input.now))
-        {
+        if self.is_paused() {
             self.condition(ConditionType::Paused, "Paused", "the host is paused");
             return Next::Blocked;
         }
@@ -134,6 +135,14 @@ impl Planning<'_> {
         } else {
             self.by_inputs(record, slots.current)
         }
+    }
+
+    /// A person wants nothing to be done on this host.
+    fn is_paused(&self) -> bool {
+        let holds = &self.input.memory.holds;
+        holds
+            .iter()
+            .any(|hold| hold.kind == HoldKind::Pause && hold.service.is_none() && hold.is_active(self.input.now))
     }
 
     /// A container of the job is there: it runs, or its result is to be taken.
@@ -158,6 +167,9 @@ impl Planning<'_> {
                     };
                     return Some(Next::Remember(MemoryChange::Job { job: self.input.desired.job.clone(), record }));
                 };
+                if container.state.status == Status::Paused && !self.is_paused() {
+                    return Some(Next::Step(Step::Unpause { id: container.id.clone() }));
+                }
                 let end = since.plus(self.input.desired.timeout);
                 if self.input.now >= end {
                     return Some(Next::Step(Step::Collect { id: container.id.clone(), timed_out: true, input_hash }));
@@ -294,14 +306,20 @@ impl Planning<'_> {
         for (name, dependency) in &job.depends_on {
             let satisfied = match input.dependencies.get(name.as_str()) {
                 None => !dependency.required,
-                Some(state) if dependency.on == DependencyTarget::Started => state.started,
+                Some(known) if dependency.on == DependencyTarget::Started => {
+                    known.has(dependency.need, |state| state.started)
+                }
                 // What follows an upgrade (a schema without its old parts) must not meet the old version.
-                Some(state) => state.ready && state.updated,
+                Some(known) => known.has(dependency.need, |state| state.ready) && known.is_updated(),
             };
             if !satisfied {
                 self.condition(ConditionType::Waiting, "DependencyNotReady", format!("waits for `{name}`"));
                 return Next::Blocked;
             }
+        }
+        if let Some(name) = fileset::missing(&job.filesets, &job.files) {
+            self.condition(ConditionType::Waiting, FILESET_MISSING, format!("waits for the fileset `{name}`"));
+            return Next::Blocked;
         }
         let image = match prepare::image(input.observed, &job.image, job.pull_policy, true) {
             Image::Known(image) => image,

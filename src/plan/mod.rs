@@ -4,14 +4,18 @@
 //! I/O, reads a clock or rolls dice, so that the same input gives byte-equal plans.
 
 pub mod backoff;
+pub mod dependency;
 pub mod diff;
 pub mod expected;
 pub mod files;
+pub mod fileset;
 pub mod gate;
 pub mod host;
 pub mod id;
 pub mod instance;
+mod instructed;
 pub mod job;
+mod namespaces;
 pub mod networks;
 pub mod orphans;
 mod prepare;
@@ -23,3 +27,4 @@ mod steady;
 pub mod step;
 #[cfg(test)]
 pub(crate) mod testing;
+mod volumes;

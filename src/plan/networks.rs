@@ -1,12 +1,13 @@
 //! The plan of a host's networks and volumes.
 
-use crate::model::condition::{Condition, ConditionType};
+use crate::model::condition::{Condition, ConditionType, VOLUME_LOST};
 use crate::model::desired::HostDesired;
 use crate::model::labels;
 use crate::model::network::NetworkSpec;
 use crate::observe::observed::{EngineState, HostObserved, ObservedNetwork};
 
 use super::step::{ActionKind, Cause, Change, Disruption, Next, Step, Subject, SubjectPlan};
+use super::volumes;
 
 /// The one next step, with all that is to change.
 pub fn plan(desired: &HostDesired, observed: &HostObserved) -> SubjectPlan {
@@ -51,6 +52,10 @@ pub fn plan(desired: &HostDesired, observed: &HostObserved) -> SubjectPlan {
         }
         if spec.external {
             stall(&mut plan, "VolumeMissing", format!("the external volume `{name}` does not exist"));
+            continue;
+        }
+        if observed.lost_volumes.contains(name.as_str()) {
+            stall(&mut plan, VOLUME_LOST, volumes::lost_words(name.as_str(), &desired.host));
             continue;
         }
         let step = Step::CreateVolume { name: name.to_string(), spec: spec.clone() };

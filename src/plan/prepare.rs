@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::condition::ConditionType;
+use crate::model::condition::{ConditionType, FILESET_MISSING, VOLUME_LOST};
 use crate::model::file::FileSpec;
+use crate::model::fileset;
 use crate::model::image::{ImageRef, PullPolicy};
 use crate::model::labels;
 use crate::model::settings::{ContainerSettings, Mount};
@@ -12,12 +13,22 @@ use crate::observe::observed::{HostObserved, ObservedContainer, ObservedImage};
 
 use super::files;
 use super::instance::{Planning, short};
+use super::namespaces;
 use super::step::{CreateStep, FilesOf, Next, Step};
+use super::volumes;
 
 /// The next step of preparing the container `name` for the spec in force. `before` is the one whose anonymous volumes go over.
 pub(super) fn next(planning: &mut Planning<'_>, name: &str, before: Option<&ObservedContainer>) -> Next {
     let spec = planning.spec;
     let host = planning.input.observed;
+    if let Some(blocked) = no_data(planning, &spec.settings) {
+        return blocked;
+    }
+    if let Some(name) = fileset::missing(&spec.filesets, &spec.files) {
+        let message = format!("waits for the fileset `{name}`");
+        planning.condition(ConditionType::Waiting, FILESET_MISSING, message);
+        return Next::Blocked;
+    }
     let pulled_for = planning.memory.pulled.as_deref();
     let image = match image(host, &spec.image, spec.pull_policy, pulled_for == Some(spec.input_hash.as_str())) {
         Image::Known(image) => image,
@@ -35,6 +46,9 @@ pub(super) fn next(planning: &mut Planning<'_>, name: &str, before: Option<&Obse
     };
     if let Some(blocked) = networks_and_ports(planning) {
         return blocked;
+    }
+    if let Some(waiting) = namespaces::waits(planning) {
+        return waiting;
     }
     let key = files::key(spec.container_name.as_str(), &spec.create_hash);
     match files_step(host, &image, &spec.files, &key, spec.container_name.as_str(), || FilesOf::Instance(spec.clone()))
@@ -56,6 +70,9 @@ pub(super) fn next(planning: &mut Planning<'_>, name: &str, before: Option<&Obse
     if let Some(role) = &spec.role {
         all.insert(labels::ROLE.to_owned(), role.to_string());
     }
+    if let Some(variant) = planning.variant {
+        all.insert(labels::VARIANT.to_owned(), variant.to_owned());
+    }
     all.insert(labels::CREATE_HASH.to_owned(), spec.create_hash.clone());
     all.insert(labels::INPUT_HASH.to_owned(), spec.input_hash.clone());
     all.insert(labels::GENERATION.to_owned(), input.generation.to_string());
@@ -72,6 +89,13 @@ pub(super) fn next(planning: &mut Planning<'_>, name: &str, before: Option<&Obse
     })))
 }
 
+/// Every container of an instance comes past this: the engine would make up for a volume that is gone with an empty one.
+pub(super) fn no_data(planning: &mut Planning<'_>, settings: &ContainerSettings) -> Option<Next> {
+    let why = volumes::lost(settings, planning.input.observed, planning.input.host_name)?;
+    planning.condition(ConditionType::Stalled, VOLUME_LOST, why);
+    Some(Next::Blocked)
+}
+
 /// The names of the settings that a spec sets, for the label that finds what it sets no longer.
 pub(super) fn fields(settings: &ContainerSettings) -> String {
     match serde_json::to_value(settings) {
@@ -86,7 +110,7 @@ pub(super) enum Image {
     Known(Arc<ObservedImage>),
     /// It has to be fetched.
     Pull,
-    /// It is there and will be inspected.
+    /// The engine has not been asked for it yet, and will be.
     NotInspected,
     /// It is not there and must not be fetched.
     Missing,
@@ -97,9 +121,10 @@ pub(super) fn image(host: &HostObserved, image: &ImageRef, policy: PullPolicy, p
         return Image::Pull;
     }
     match host.image_ids.get(&image.familiar()) {
-        Some(id) => host.images.get(id).map_or(Image::NotInspected, |image| Image::Known(image.clone())),
-        None if policy == PullPolicy::Never => Image::Missing,
-        None => Image::Pull,
+        Some(Some(id)) => host.images.get(id).map_or(Image::NotInspected, |image| Image::Known(image.clone())),
+        Some(None) if policy == PullPolicy::Never => Image::Missing,
+        Some(None) => Image::Pull,
+        None => Image::NotInspected,
     }
 }
 
@@ -115,7 +140,7 @@ pub(super) fn files_step(
     if wanted.is_empty() {
         return Ok(None);
     }
-    if files::needs_accounts(wanted) && (image.users.is_none() || image.groups.is_none()) {
+    if files::needs_accounts(wanted) && image.accounts.is_none() {
         let helper = format!("{container_name}.accounts");
         return Ok(Some(Step::LookUpAccounts { image_id: image.id.clone(), helper }));
     }

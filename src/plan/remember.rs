@@ -78,6 +78,11 @@ pub enum MemoryChange {
         /// How.
         state: JobState,
     },
+    /// A person wants these volumes empty: that they are gone for a moment is no loss.
+    Wiping {
+        /// Engine names.
+        volumes: Vec<String>,
+    },
 }
 
 impl MemoryChange {
@@ -150,6 +155,7 @@ impl MemoryChange {
                     record.state = state.clone();
                 }
             }
+            Self::Wiping { volumes } => memory.volumes.retain(|name| !volumes.contains(name)),
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::model::condition::ConditionType;
 use crate::model::desired::{HealMode, Unhealthy};
 use crate::model::file::OnChange;
+use crate::model::fileset;
 use crate::model::hold::HoldKind;
 use crate::model::memory::Told;
 use crate::model::network::Attachment;
@@ -14,6 +15,8 @@ use super::diff::{Difference, Part};
 use super::files;
 use super::gate;
 use super::instance::Planning;
+use super::instructed;
+use super::namespaces;
 use super::remember::MemoryChange;
 use super::replace;
 use super::step::{ActionKind, Cause, Disruption, FilesOf, Next, Step};
@@ -50,7 +53,15 @@ pub(super) fn next(planning: &mut Planning<'_>, current: &ObservedContainer) -> 
     if let Some(step) = revive(planning, current) {
         return step;
     }
+    if planning.input.observed.images.contains_key(&current.image_id)
+        && let Some(step) = look_up_accounts(planning, current)
+    {
+        return Next::Step(step);
+    }
     if let Some(step) = tell(planning, current) {
+        return step;
+    }
+    if let Some(step) = regain_network(planning, current) {
         return step;
     }
     if let Some(step) = asked_restart(planning, current) {
@@ -161,6 +172,12 @@ fn revive(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Ne
         }
     }
     planning.change(ActionKind::Start, Disruption::None, vec![state_cause(current)]);
+    if let Some(held) = instructed::held(planning) {
+        return Some(held);
+    }
+    if let Some(waiting) = namespaces::waits(planning) {
+        return Some(waiting);
+    }
     let ours = &planning.memory.restarts;
     if ours.container_id == current.id && ours.revived > 1 {
         let wait = backoff::wait(ours.revived, chance(&current.id, ours.revived));
@@ -312,8 +329,9 @@ pub(super) fn write_files(
             _ => None,
         })
         .max();
+    // A process that died may be started again by the engine at any moment, and read them before they are right.
     if let Some(needs) = needs
-        && current.is_running()
+        && current.state.status != Status::Created
     {
         let written_down =
             planning.memory.told.as_ref().is_some_and(|told| {
@@ -328,17 +346,22 @@ pub(super) fn write_files(
         }
     }
     let hash = current.detail.as_ref().and_then(|detail| detail.managed_hash.clone())?;
-    let accounts_missing = files::needs_accounts(&planning.spec.files)
-        && planning.input.observed.images.get(&current.image_id).is_none_or(|image| image.users.is_none());
-    if accounts_missing {
-        let helper = format!("{}.accounts", planning.spec.container_name);
-        return Some(Next::Step(Step::LookUpAccounts { image_id: current.image_id.clone(), helper }));
+    if let Some(step) = look_up_accounts(planning, current) {
+        return Some(Next::Step(step));
     }
     Some(Next::Step(Step::WriteFiles {
         key: format!("{}/{hash}", planning.spec.container_name),
         instance: FilesOf::Instance(planning.spec.clone()),
         image_id: current.image_id.clone(),
     }))
+}
+
+/// Whom the image names, where files belong to somebody by name: without, nobody sees that a file belongs to another.
+fn look_up_accounts(planning: &Planning<'_>, current: &ObservedContainer) -> Option<Step> {
+    let image = planning.input.observed.images.get(&current.image_id);
+    let missing = files::needs_accounts(&planning.spec.files) && image.is_none_or(|image| image.accounts.is_none());
+    let helper = format!("{}.accounts", planning.spec.container_name);
+    missing.then(|| Step::LookUpAccounts { image_id: current.image_id.clone(), helper })
 }
 
 fn is_fixed(difference: &Difference) -> bool {
@@ -349,6 +372,10 @@ fn is_fixed(difference: &Difference) -> bool {
 fn tell(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next> {
     let told = planning.memory.told.as_ref().filter(|told| told.container_id == current.id)?;
     let needs = told.needs?;
+    // What the process would have read is not known.
+    if fileset::missing(&planning.spec.filesets, &planning.spec.files).is_some() {
+        return None;
+    }
     let digest = files::live_digest(&planning.spec.files);
     let read = Told { container_id: current.id.clone(), digest: digest.clone(), needs: None, unread: false };
     // What failed its validation was never read; with the old content back there is nothing to tell.
@@ -391,10 +418,33 @@ fn restart(planning: &mut Planning<'_>, current: &ObservedContainer, digest: Str
     })
 }
 
+/// Whoever shares the network of a container that was started again has to be started again too.
+fn regain_network(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next> {
+    let name = namespaces::lost_network(&planning.spec.settings, current, planning.input.observed)?;
+    planning.ready = false;
+    let cause = Cause::words("network_mode", &format!("of an earlier start of {name}"), &format!("container:{name}"));
+    planning.change(ActionKind::Restart, Disruption::Restart, vec![cause]);
+    let digest = files::live_digest(&planning.spec.files);
+    Some(restart(planning, current, digest))
+}
+
 fn asked_restart(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next> {
     let meant = planning.input.memory.restart_requests.get(&planning.spec.service)?;
     if *meant != current.id {
         return Some(Next::Remember(MemoryChange::RestartDone { service: planning.spec.service.clone() }));
+    }
+    // Started before what it is restarted for is ready, it would have to be restarted once more.
+    let is_coming_up = |name: &str| {
+        planning
+            .input
+            .dependencies
+            .get(name)
+            .is_some_and(|state| state.here.is_some_and(|here| here.started && !here.ready))
+    };
+    let first = planning.spec.depends_on.iter().find(|(name, on)| on.restart && is_coming_up(name));
+    if let Some((name, _)) = first {
+        planning.condition(ConditionType::Waiting, "DependencyNotReady", format!("waits for `{name}`"));
+        return Some(Next::Blocked);
     }
     planning.change(
         ActionKind::Restart,

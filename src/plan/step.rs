@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::model::condition::Condition;
 use crate::model::desired::{Hooks, InstanceDesired, JobDesired};
-use crate::model::file::Reload;
+use crate::model::file::{FileSpec, Reload};
 use crate::model::image::ImageRef;
 use crate::model::job::DoneWhen;
-use crate::model::names::{JobName, ServiceName};
+use crate::model::names::{FilesetName, JobName, ServiceName};
 use crate::model::network::{Attachment, NetworkSpec, VolumeSpec};
 use crate::model::settings::ContainerSettings;
 use crate::model::time::{Span, Timestamp};
@@ -98,6 +98,8 @@ pub enum ActionKind {
     Rollback,
     Remove,
     RunJob,
+    CreateFileset,
+    UpdateFileset,
     CreateNetwork,
     RemoveNetwork,
     CreateVolume,
@@ -142,6 +144,8 @@ pub enum Subject {
     Service(ServiceName),
     /// A job.
     Job(JobName),
+    /// What hosts have the same of; on the one that makes it.
+    Fileset(FilesetName),
     /// A container of ours that nothing declares any more, by name.
     Orphan(String),
 }
@@ -152,6 +156,7 @@ impl fmt::Display for Subject {
             Self::Host => formatter.write_str("host"),
             Self::Service(name) => write!(formatter, "{name}"),
             Self::Job(name) => write!(formatter, "{name}"),
+            Self::Fileset(name) => write!(formatter, "fileset/{name}"),
             Self::Orphan(name) => formatter.write_str(name),
         }
     }
@@ -330,6 +335,46 @@ pub enum Step {
         /// Id of its image.
         image_id: String,
     },
+    /// Run a command in a container like that of a service, which does not run meanwhile.
+    AskStopped {
+        /// What the answer is called.
+        key: String,
+        /// The container; its name is a helper's.
+        create: Box<CreateStep>,
+        /// How long it may take.
+        timeout: Span,
+        /// Whether its output is a value; else it is enough that it ends well.
+        gives_value: bool,
+    },
+    /// Run what makes the files of a fileset, and take them out of its container.
+    MakeFileset {
+        /// Which.
+        fileset: FilesetName,
+        /// The revision that it is made from; 0 where there was none.
+        base: u64,
+        /// The container; its name is a helper's.
+        create: Box<CreateStep>,
+        /// The directory in it.
+        path: String,
+        /// What is in there before.
+        files: Vec<FileSpec>,
+        /// How long it may take.
+        timeout: Span,
+    },
+    /// Take the files of a fileset out of a container that sees them, as nobody else knows them any more.
+    TakeFileset {
+        /// Which.
+        fileset: FilesetName,
+        /// The container.
+        id: String,
+        /// The directory in it.
+        path: String,
+    },
+    /// Make volumes anew that nothing uses. What was in them is lost: only for a procedure in which a person said so.
+    Wipe {
+        /// Name and how.
+        volumes: BTreeMap<String, VolumeSpec>,
+    },
     /// Take the result of a job's container.
     Collect {
         /// Id.
@@ -408,6 +453,10 @@ impl Step {
             Self::RemoveNetwork { .. } => "remove-network",
             Self::CreateVolume { .. } => "create-volume",
             Self::AskDone { .. } => "ask-done",
+            Self::AskStopped { .. } => "ask-stopped",
+            Self::MakeFileset { .. } => "make-fileset",
+            Self::TakeFileset { .. } => "take-fileset",
+            Self::Wipe { .. } => "wipe",
             Self::Collect { .. } => "collect",
         }
     }

@@ -21,6 +21,7 @@ pub(crate) fn instance(name: &str) -> InstanceDesired {
         settings: ContainerSettings::default(),
         networks: BTreeMap::new(),
         files: Vec::new(),
+        filesets: Vec::new(),
         reload: Reload::default(),
         ready: None,
         rollout: Rollout::default(),

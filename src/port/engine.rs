@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::model::desired::{Hook, RegistryLogin};
+use crate::model::fileset::Contents;
 use crate::model::image::ImageRef;
 use crate::model::labels::Labels;
 use crate::model::network::{Attachment, NetworkSpec, VolumeSpec};
@@ -15,6 +16,8 @@ use crate::model::time::Span;
 use crate::observe::observed::{
     ContainerSummary, EngineEvent, EngineVersion, ImageSummary, ObservedContainer, ObservedImage, ObservedNetwork,
 };
+
+use super::files::FileToWrite;
 
 /// Why an engine did not do as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +85,8 @@ pub trait ObserveEngine: Send + Sync {
     async fn inspect_image(&self, reference: &str) -> Answer<ObservedImage>;
     /// All networks.
     async fn list_networks(&self) -> Answer<Vec<ObservedNetwork>>;
+    /// What tells this engine from another one under the same address; empty where it does not say. A slow call.
+    async fn identity(&self) -> Answer<String>;
     /// Names of all volumes.
     async fn list_volumes(&self) -> Answer<Vec<String>>;
     /// The last lines that a container wrote, both streams, as text.
@@ -92,6 +97,9 @@ pub trait ObserveEngine: Send + Sync {
     async fn events(&self) -> Answer<BoxStream<'static, Answer<EngineEvent>>>;
     /// A file of a container or, before its first start, of its image. `NotFound` where it does not exist.
     async fn read_file(&self, id: &str, path: &str) -> Answer<Bytes>;
+    /// The files of a directory of a container, whether it runs or not, by name. `NotFound` where there is no such directory;
+    /// refused where it holds anything but files, or more than a fileset may.
+    async fn read_directory(&self, id: &str, path: &str) -> Answer<Contents>;
 }
 
 /// A piece of output.
@@ -179,6 +187,8 @@ pub trait Engine: ObserveEngine {
     async fn update_container(&self, id: &str, change: &LimitChange) -> Answer<()>;
     /// Runs a command in it.
     async fn exec(&self, id: &str, hook: &Hook, timeout: Span) -> Answer<ExecOutcome>;
+    /// Puts files into a directory of a container that was never started; their paths are their names there.
+    async fn put_files(&self, id: &str, directory: &str, files: &[FileToWrite]) -> Answer<()>;
     /// Waits until it has ended; its exit code.
     async fn wait_container(&self, id: &str) -> Answer<i64>;
     /// Makes a network; done if one of that name exists.

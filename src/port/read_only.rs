@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 
 use crate::model::desired::{Hook, HostDesired, RegistryLogin};
 use crate::model::file::ObservedFile;
+use crate::model::fileset::Contents;
 use crate::model::image::ImageRef;
 use crate::model::labels::Labels;
 use crate::model::memory::HostMemory;
@@ -52,6 +53,9 @@ impl<O: ObserveEngine> ObserveEngine for ReadOnlyEngine<O> {
     async fn list_networks(&self) -> Answer<Vec<ObservedNetwork>> {
         self.0.list_networks().await
     }
+    async fn identity(&self) -> Answer<String> {
+        self.0.identity().await
+    }
     async fn list_volumes(&self) -> Answer<Vec<String>> {
         self.0.list_volumes().await
     }
@@ -66,6 +70,9 @@ impl<O: ObserveEngine> ObserveEngine for ReadOnlyEngine<O> {
     }
     async fn read_file(&self, id: &str, path: &str) -> Answer<Bytes> {
         self.0.read_file(id, path).await
+    }
+    async fn read_directory(&self, id: &str, path: &str) -> Answer<Contents> {
+        self.0.read_directory(id, path).await
     }
 }
 
@@ -102,6 +109,9 @@ impl<O: ObserveEngine> Engine for ReadOnlyEngine<O> {
         refused()
     }
     async fn exec(&self, _: &str, _: &Hook, _: Span) -> Answer<ExecOutcome> {
+        refused()
+    }
+    async fn put_files(&self, _: &str, _: &str, _: &[FileToWrite]) -> Answer<()> {
         refused()
     }
     async fn wait_container(&self, _: &str) -> Answer<i64> {

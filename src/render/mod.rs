@@ -5,6 +5,7 @@
 //! through a closure over what has been read already.
 
 pub mod environment;
+pub mod expression;
 pub mod filters;
 pub mod kolla;
 pub mod layers;

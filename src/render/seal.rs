@@ -5,7 +5,7 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::desired::{InstanceDesired, JobDesired};
@@ -29,11 +29,11 @@ pub fn seal_instance(instance: &mut InstanceDesired, key: &[u8]) {
 pub fn seal_job(job: &mut JobDesired, inputs: Option<&Value>, key: &[u8]) {
     let input = match inputs {
         Some(inputs) => json!({ "inputs": inputs }),
-        None => json!({
-            "image": plain(&job.image),
-            "settings": plain(&job.settings),
-            "files": job.files.iter().map(file).collect::<Vec<_>>(),
-        }),
+        None => object([
+            ("image", plain(&job.image)),
+            ("settings", plain(&job.settings)),
+            ("files", job.files.iter().map(file).collect()),
+        ]),
     };
     job.input_hash = hash(key, "job", &input);
 }
@@ -44,19 +44,21 @@ fn create_input(instance: &InstanceDesired) -> Value {
         settings.retain(|field, _| !UPDATABLE.contains(&field.as_str()));
     }
     let fixed = instance.files.iter().filter(|file| file.on_change == OnChange::Replace);
-    json!({
-        "image": plain(&instance.image),
-        "settings": settings,
-        "files": fixed
-            .map(|file| json!({
-                "target": file.target,
-                "content": plain(&file.content),
-                "mode": file.mode,
-                "owner": plain(&file.owner),
-                "group": plain(&file.group),
-            }))
-            .collect::<Vec<_>>(),
-    })
+    let files = fixed.map(|file| {
+        object([
+            ("target", plain(&file.target)),
+            ("content", plain(&file.content)),
+            ("mode", plain(&file.mode)),
+            ("owner", plain(&file.owner)),
+            ("group", plain(&file.group)),
+        ])
+    });
+    object([("image", plain(&instance.image)), ("settings", settings), ("files", files.collect())])
+}
+
+/// As `json!` makes it, which copies what it is made of.
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
 }
 
 fn spec(value: &impl Serialize, files: &[FileSpec], without: &[&str]) -> Value {
@@ -84,7 +86,9 @@ fn plain(value: &impl Serialize) -> Value {
 
 fn hash(key: &[u8], purpose: &str, input: &Value) -> String {
     // The purpose keeps equal inputs of different hashes apart.
-    let text = canonical(&json!([HASH_VERSION, purpose, input]));
+    let mut text = format!("[{HASH_VERSION},\"{purpose}\",");
+    write_canonical(input, &mut text);
+    text.push(']');
     let mut digits = hex::encode(keyed(key, text.as_bytes()));
     digits.truncate(DIGITS);
     format!("{HASH_VERSION}:{digits}")
@@ -104,18 +108,50 @@ pub fn keyed(key: &[u8], message: &[u8]) -> [u8; 32] {
 
 /// The same text for the same value: keys sorted, no spaces.
 pub fn canonical(value: &Value) -> String {
-    fn sorted(value: &Value) -> Value {
-        match value {
-            Value::Array(items) => items.iter().map(sorted).collect(),
-            Value::Object(entries) => {
-                let mut keys: Vec<_> = entries.iter().collect();
-                keys.sort_unstable_by_key(|(key, _)| key.as_str());
-                Value::Object(keys.into_iter().map(|(key, item)| (key.clone(), sorted(item))).collect::<Map<_, _>>())
+    let mut text = String::with_capacity(1024);
+    write_canonical(value, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_canonical(item, text);
             }
-            scalar => scalar.clone(),
+            text.push(']');
         }
+        Value::Object(entries) => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| key.as_str());
+            text.push('{');
+            for (index, (key, item)) in entries.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_text(key, text);
+                text.push(':');
+                write_canonical(item, text);
+            }
+            text.push('}');
+        }
+        Value::String(string) => write_text(string, text),
+        scalar => text.push_str(&scalar.to_string()),
     }
-    sorted(value).to_string()
+}
+
+fn write_text(string: &str, text: &mut String) {
+    if string.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        text.push('"');
+        text.push_str(string);
+        text.push('"');
+    } else {
+        text.push_str(&Value::from(string).to_string());
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +191,8 @@ mod tests {
         let two: Value = serde_json::from_str(r#"{"a": null, "b": [1, {"x": "é", "y": 1}]}"#).unwrap();
         assert_eq!(canonical(&one), r#"{"a":null,"b":[1,{"x":"é","y":1}]}"#);
         assert_eq!(canonical(&one), canonical(&two));
+        let odd = json!({"a\"b\\": ["\n\u{1}\u{7f}ü", 1.5, -3, true, {}, []]});
+        assert_eq!(canonical(&odd), odd.to_string());
     }
 
     fn file(target: &str, on_change: OnChange) -> FileSpec {
@@ -168,6 +206,7 @@ mod tests {
             group: Owner::Id(0),
             on_change,
             path: "fixed/0".to_owned(),
+            fileset: None,
         }
     }
 

@@ -109,6 +109,17 @@ impl Context {
     }
 }
 
+/// Plain data as templates see it, made once for many contexts.
+#[derive(Clone, Debug)]
+pub struct SharedData(Value);
+
+impl SharedData {
+    /// Of plain data; strings in it are no templates.
+    pub fn new(value: &serde_json::Value) -> Self {
+        Self(Value::from(Serde(value)))
+    }
+}
+
 impl ContextBuilder {
     /// Adds a layer above those that were added before: its variables win as wholes.
     #[must_use]
@@ -124,6 +135,13 @@ impl ContextBuilder {
     #[must_use]
     pub fn data(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
         self.0.data.insert(name.into(), Value::from(Serde(value)));
+        self
+    }
+
+    /// The same for data that many contexts have in common.
+    #[must_use]
+    pub fn shared(mut self, name: impl Into<String>, data: &SharedData) -> Self {
+        self.0.data.insert(name.into(), data.0.clone());
         self
     }
 

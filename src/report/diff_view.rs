@@ -143,6 +143,7 @@ mod tests {
             group: Owner::Id(0),
             on_change: OnChange::Replace,
             path: "fixed/0".to_owned(),
+            fileset: None,
         }
     }
 

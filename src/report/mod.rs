@@ -3,6 +3,7 @@
 pub mod describe_text;
 pub mod diff_view;
 pub mod event;
+pub mod merge;
 pub mod metrics;
 pub mod plan_view;
 pub mod redact;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::condition::{Condition, ConditionStatus, ConditionType};
 use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::names::ServiceName;
 use crate::plan::step::{ActionKind, Cause, Disruption, Subject, SubjectPlan};
@@ -63,7 +64,7 @@ pub fn view(
         let complaint = plan
             .conditions
             .iter()
-            .find(|condition| condition.is_true() && is_obstacle(condition.kind))
+            .find(|condition| condition.is_true() && is_obstacle(condition.kind) || is_unknown_drift(condition))
             .map(|condition| format!("{}: {}", condition.reason, condition.message));
         let Some(change) = &plan.change else {
             if let Some(complaint) = complaint {
@@ -100,8 +101,13 @@ pub fn view(
     }
 }
 
-fn is_obstacle(kind: crate::model::condition::ConditionType) -> bool {
-    use crate::model::condition::ConditionType as Kind;
+/// That there is nothing to do is not known.
+fn is_unknown_drift(condition: &Condition) -> bool {
+    condition.kind == ConditionType::Drifted && condition.status == ConditionStatus::Unknown
+}
+
+fn is_obstacle(kind: ConditionType) -> bool {
+    use ConditionType as Kind;
     matches!(
         kind,
         Kind::NameTaken
@@ -141,9 +147,11 @@ pub fn render(plan: &PlanView, colour: bool) -> String {
             .and_then(|value| value.as_str().map(str::to_owned))
             .unwrap_or_default();
         let (sign, code) = match action.kind {
-            ActionKind::Create | ActionKind::CreateNetwork | ActionKind::CreateVolume | ActionKind::Start => {
-                ("+", "32")
-            }
+            ActionKind::Create
+            | ActionKind::CreateNetwork
+            | ActionKind::CreateVolume
+            | ActionKind::CreateFileset
+            | ActionKind::Start => ("+", "32"),
             ActionKind::Remove | ActionKind::RemoveNetwork | ActionKind::Stop => ("-", "31"),
             ActionKind::Replace | ActionKind::Restart | ActionKind::Rollback => ("!", "33"),
             _ => ("~", "36"),

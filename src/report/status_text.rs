@@ -22,7 +22,7 @@ pub struct Look {
 const WIDE: usize = 120;
 
 /// The conditions that people want to see first; the others are in `mastic describe`.
-const NOTABLE: [(ConditionType, ConditionStatus); 13] = [
+const NOTABLE: [(ConditionType, ConditionStatus); 14] = [
     (ConditionType::NameTaken, ConditionStatus::True),
     (ConditionType::PortHeldBy, ConditionStatus::True),
     (ConditionType::CrashLooping, ConditionStatus::True),
@@ -34,6 +34,7 @@ const NOTABLE: [(ConditionType, ConditionStatus); 13] = [
     (ConditionType::RemovalHeld, ConditionStatus::True),
     (ConditionType::Waiting, ConditionStatus::True),
     (ConditionType::Drifted, ConditionStatus::True),
+    (ConditionType::Drifted, ConditionStatus::Unknown),
     (ConditionType::Reconciling, ConditionStatus::True),
     (ConditionType::Unknown, ConditionStatus::True),
 ];
@@ -279,8 +280,11 @@ fn told(condition: &Condition) -> String {
     format!("{kind}: {}", said(condition))
 }
 
-/// The message, or at least the reason.
+/// The message, or at least the reason. Why an engine cannot be asked stands above, once for its host.
 fn said(condition: &Condition) -> String {
+    if condition.reason == "EngineUnreachable" {
+        return "the engine cannot be asked".to_owned();
+    }
     if condition.message.is_empty() { condition.reason.clone() } else { condition.message.clone() }
 }
 

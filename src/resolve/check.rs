@@ -66,6 +66,18 @@ pub fn settings(node: &Node, key: Place, settings: &ContainerSettings, errors: &
             errors.push(error.also(place("network_mode"), "set here"));
         }
     }
+    if let Some(mode) = mode.filter(|mode| mode.starts_with("service:") || mode.starts_with("container:")) {
+        let keys = ["ports", "expose", "hostname", "mac_address", "dns", "dns_opt", "dns_search", "extra_hosts"];
+        for key in keys.into_iter().filter(|key| node.get(key).is_some()) {
+            let message = if key == "ports" {
+                format!("with `network_mode: {mode}` no port is published: the network is that of the other container")
+            } else {
+                format!("with `network_mode: {mode}` there is no `{key}`: the network is that of the other container")
+            };
+            let error = Diagnostic::error("V003", key_place(key), message);
+            errors.push(error.also(place("network_mode"), "set here").help(format!("set `{key}` there")));
+        }
+    }
     if mode == Some("host") {
         if let Some(sysctl) =
             settings.sysctls.iter().flatten().map(|(name, _)| name).find(|name| name.starts_with("net."))

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::desired::{HostDesired, RegistryLogin};
-use crate::model::names::{HostName, NetworkName, RoleName, VolumeName};
+use crate::model::names::{HostName, NetworkName, RoleName, ServiceName, VolumeName};
 use crate::model::network::{NetworkSpec, VolumeSpec};
+use crate::model::procedure::Behaviour;
 use crate::model::secret::Sensitive;
 use crate::parse::container::over_defaults;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -19,6 +20,7 @@ use crate::port::site_files::SiteFiles;
 
 use super::check;
 use super::expand::{Expander, needs};
+use super::filesets::ReadFileset;
 use super::hosts::choose;
 use super::instance::over_service;
 use super::layered::LayeredFile;
@@ -77,6 +79,8 @@ pub struct Compiled {
     pub files: Vec<PathBuf>,
     /// Files that were put together from layers.
     pub layered: Vec<LayeredFile>,
+    /// Files that hold a secret as it is: nobody publishes them.
+    pub private: Vec<PathBuf>,
 }
 
 /// Compiles the site for one host.
@@ -156,6 +160,10 @@ pub struct HostCompiler<'a> {
     pub volumes: BTreeMap<VolumeName, VolumeSpec>,
     /// Fields of the service at hand that hold a secret on purpose.
     pub exposed: BTreeSet<String>,
+    /// What roles say of services of this host beyond their containers.
+    pub behaviours: BTreeMap<ServiceName, Behaviour>,
+    /// Files of it that are born at run time.
+    pub filesets: Vec<ReadFileset>,
     /// All texts.
     pub sources: Sources,
     /// What is wrong.
@@ -177,12 +185,6 @@ fn compile_host(
 ) -> (Option<Compiled>, Sources) {
     let reader = SiteReader::new(files, tree.directory.clone());
     let connection = tree.site.hosts.get(host).map_or(Connection::Local, |host| host.connection.clone());
-    if let Connection::Ssh(place) = connection {
-        let error = Diagnostic::error("K004", place, "engines over SSH are not available in this version");
-        errors.push(error.help(
-            "run Mastic on that host, or reach its engine over TCP with TLS: `docker: {host: tcp://..., tls: {...}}`",
-        ));
-    }
     let secrets = read_secrets(tree, request, &reader, errors);
     let (scope, mut wrong) = Scope::new(tree, host, request, None, &secrets);
     let mut compiler = HostCompiler {
@@ -200,6 +202,8 @@ fn compile_host(
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         exposed: BTreeSet::new(),
+        behaviours: BTreeMap::new(),
+        filesets: Vec::new(),
         sources: tree.sources.clone(),
         errors: Vec::new(),
     };
@@ -208,15 +212,20 @@ fn compile_host(
     }
     compiler.errors.append(&mut wrong);
     compiler.expand_sections();
+    compiler.read_filesets();
     let (services, jobs) = compiler.build(host);
+    let procedures = compiler.procedures(&services);
+    let filesets = compiler.filesets_of(host);
     check::host(&services, &jobs, &mut compiler.errors);
     let registries = compiler.registries();
-    let mut services = services;
+    let (mut services, mut jobs) = (services, jobs);
     compiler.volumes_from(&mut services);
+    compiler.share_namespaces(&mut services, &mut jobs);
     let mut asked = tree.files.clone();
     asked.extend(reader.asked());
     asked.sort();
     asked.dedup();
+    let placement = placement(tree, host, &services, &jobs);
     let outcome = Compiled {
         desired: HostDesired {
             site: tree.site.name.clone(),
@@ -232,6 +241,11 @@ fn compile_host(
             volumes: std::mem::take(&mut compiler.volumes),
             registries,
             sync: tree.site.sync.clone(),
+            placement,
+            budgets: super::hosts::budgets(&tree.site, &tree.groups, host),
+            behaviours: std::mem::take(&mut compiler.behaviours),
+            procedures,
+            filesets,
             secrets: compiler.secrets.values().cloned().collect(),
         },
         connection,
@@ -241,10 +255,33 @@ fn compile_host(
         sources: Sources::default(),
         files: asked,
         layered: std::mem::take(&mut compiler.layered),
+        private: reader.private(),
     };
     let failed = compiler.errors.iter().any(|error| error.severity == Severity::Error);
     errors.append(&mut compiler.errors);
     (Some(outcome).filter(|_| !failed), compiler.sources)
+}
+
+/// Where else the services and jobs of a host are, and those that they depend on.
+fn placement(
+    tree: &Tree,
+    host: &HostName,
+    services: &[super::instance::Built<crate::model::desired::InstanceDesired>],
+    jobs: &[super::instance::Built<crate::model::desired::JobDesired>],
+) -> BTreeMap<String, Vec<HostName>> {
+    let of_services = services.iter().map(|built| (built.desired.service.as_str(), &built.desired.depends_on));
+    let of_jobs = jobs.iter().map(|built| (built.desired.job.as_str(), &built.desired.depends_on));
+    let names: BTreeSet<&str> = of_services
+        .chain(of_jobs)
+        .flat_map(|(name, needs)| std::iter::once(name).chain(needs.keys().map(String::as_str)))
+        .collect();
+    let placed = |name: &str| tree.services.get(name).or_else(|| tree.jobs.get(name));
+    names
+        .into_iter()
+        .filter_map(|name| Some((name, placed(name)?)))
+        .filter(|(_, hosts)| hosts.iter().any(|other| other != host))
+        .map(|(name, hosts)| (name.to_owned(), hosts.clone()))
+        .collect()
 }
 
 /// One newline at the end is the editor's, not the password's.
@@ -300,6 +337,7 @@ impl HostCompiler<'_> {
             {
                 self.name_image(&mut node);
                 services.extend(self.instance(name, written, &node));
+                self.behaviour(name, written, &node);
             }
         }
         let mut jobs = Vec::new();
@@ -341,7 +379,7 @@ impl HostCompiler<'_> {
     }
 
     /// Evaluates expressions, and checks the outcome where there were any.
-    fn effective(&mut self, node: &Node, path: &str, key: Place, shape: &Shape) -> Option<Node> {
+    pub(super) fn effective(&mut self, node: &Node, path: &str, key: Place, shape: &Shape) -> Option<Node> {
         self.exposed.clear();
         if !needs(node) {
             return Some(node.clone());

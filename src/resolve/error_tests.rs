@@ -484,14 +484,6 @@ fn networks_groups_and_hosts_that_do_not_fit() {
       |
       = help: declare it under `spec.networks` with a `cidr`
 
-    error[K004]: engines over SSH are not available in this version
-     --> site.yaml:7:25
-      |
-    7 |     here: {connection: {ssh: {}}, groups: [n1]}
-      |                         ^^^
-      |
-      = help: run Mastic on that host, or reach its engine over TCP with TLS: `docker: {host: tcp://..., tls: {...}}`
-
     error[R003]: `n1`, a group of `here`, is the name of a host
      --> site.yaml:7:44
       |

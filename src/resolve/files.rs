@@ -16,6 +16,7 @@ use crate::parse::mounts::normal_target;
 use crate::parse::node::Node;
 use crate::parse::read::At;
 use crate::parse::service::{FileContent, FileEntry};
+use crate::parse::site::Provided;
 use crate::parse::source::{Place, Sources};
 use crate::parse::suggest::did_you_mean;
 use crate::port::site_files::ReadError;
@@ -24,7 +25,7 @@ use crate::render::template::Rendered;
 
 use super::compile::HostCompiler;
 use super::expand::template_error;
-use super::roles::objects::{OF_PROVIDER, PROGRAM_OF_PROVIDER, connection_template, find, program};
+use super::roles::objects::{connection_template, program};
 
 /// The files of an instance and the mounts that show them.
 #[derive(Debug, Default)]
@@ -37,6 +38,14 @@ pub struct Placed {
     live: Vec<String>,
     /// Where each target was asked for.
     targets: BTreeMap<String, Place>,
+}
+
+impl Placed {
+    /// The path of one more directory that is mounted as a whole.
+    pub(super) fn new_live(&mut self, target: &str) -> String {
+        self.live.push(target.to_owned());
+        format!("live/{}", self.live.len() - 1)
+    }
 }
 
 /// A file before it has its place.
@@ -96,7 +105,7 @@ impl HostCompiler<'_> {
         let name = match (&entry.name, &entry.content) {
             (Some(name), _) => Some(name.value.clone()),
             (None, FileContent::Source(source)) => file_name(&source.value),
-            (None, FileContent::Inline(_) | FileContent::Certificate(..)) => None,
+            (None, _) => None,
         };
         let target = if directory {
             let Some(name) = name else {
@@ -114,12 +123,8 @@ impl HostCompiler<'_> {
         };
         let (rendered, source) = match &entry.content {
             FileContent::Certificate(name, part) => (self.certificate(&name.value, *part, name.place)?, None),
-            FileContent::Source(source) if source.value.starts_with(PROGRAM_OF_PROVIDER) => {
-                (self.program_of_provider(&source.value)?, None)
-            }
-            FileContent::Source(source) if source.value.starts_with(OF_PROVIDER) => {
-                (self.of_provider(&source.value, source.place)?, None)
-            }
+            FileContent::ConnectionOf(provided) => (self.connection_of(provided, entry.place)?, None),
+            FileContent::ProgramOf(provided) => (self.program_of(provided)?, None),
             FileContent::Source(source) => {
                 let template = entry.template.unwrap_or_else(|| has_template_ending(&source.value));
                 let path = self.source_path(&source.value, source.place);
@@ -155,21 +160,17 @@ impl HostCompiler<'_> {
     }
 
     /// What a role that keeps objects tells its programs of the way to its server, with its own variables.
-    fn of_provider(&mut self, source: &str, place: Place) -> Option<Rendered> {
-        let provider = source.strip_prefix(OF_PROVIDER)?;
-        let (serving, declared) = find(&self.tree.site.roles, provider)?;
+    fn connection_of(&mut self, provided: &Provided, place: Place) -> Option<Rendered> {
         let own = self.scope.role.clone();
-        self.enter(Some(&serving));
-        let rendered = self.render_inline(&connection_template(&declared), place);
+        self.enter(Some(&provided.role));
+        let rendered = self.render_inline(&connection_template(provided), place);
         self.enter(own.as_ref());
         rendered
     }
 
     /// The program of a provider; none where the image brings it along.
-    fn program_of_provider(&mut self, source: &str) -> Option<Rendered> {
-        let provider = source.strip_prefix(PROGRAM_OF_PROVIDER)?;
-        let (serving, declared) = find(&self.tree.site.roles, provider)?;
-        let content = self.reader.source_at(&program(&serving, &declared)?).ok()?;
+    fn program_of(&mut self, provided: &Provided) -> Option<Rendered> {
+        let content = self.reader.source_at(&program(provided)?).ok()?;
         Some(verbatim(&content))
     }
 
@@ -300,6 +301,7 @@ impl HostCompiler<'_> {
             group: draft.group,
             on_change: draft.on_change,
             path,
+            fileset: None,
         });
     }
 

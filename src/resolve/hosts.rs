@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use indexmap::{IndexMap, IndexSet};
 
+use crate::model::desired::HostBudget;
 use crate::model::names::HostName;
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::node::Node;
@@ -83,6 +84,20 @@ impl Groups {
         serde_json::Value::Object(all.chain(groups).collect())
     }
 
+    /// The hosts that a name stands for: `all`, a group, or a host. An error is a hint at what was meant.
+    pub fn hosts(&self, site: &Site, name: &str) -> Result<Vec<HostName>, Option<String>> {
+        if name == ALL {
+            Ok(site.hosts.keys().cloned().collect())
+        } else if let Some(members) = self.members.get(name) {
+            Ok(members.iter().cloned().collect())
+        } else if let Some((host, _)) = site.hosts.get_key_value(name) {
+            Ok(vec![host.clone()])
+        } else {
+            let known = site.hosts.keys().map(HostName::as_str).chain(self.members.keys().map(String::as_str));
+            Err(did_you_mean(name, known))
+        }
+    }
+
     /// The hosts on which a service or job is placed, in the order of the file.
     pub fn placement(
         &self,
@@ -102,23 +117,27 @@ impl Groups {
         let mut chosen: IndexSet<HostName> = IndexSet::new();
         for item in written.items() {
             let Some(name) = item.as_text() else { continue };
-            if name == ALL {
-                chosen.extend(site.hosts.keys().cloned());
-            } else if let Some(members) = self.members.get(name) {
-                chosen.extend(members.iter().cloned());
-            } else if let Some((host, _)) = site.hosts.get_key_value(name) {
-                chosen.insert(host.clone());
-            } else {
-                let known = site.hosts.keys().map(HostName::as_str).chain(self.members.keys().map(String::as_str));
-                errors.push(
+            match self.hosts(site, name) {
+                Ok(hosts) => chosen.extend(hosts),
+                Err(help) => errors.push(
                     Diagnostic::error("R001", item.place, format!("`{name}` is neither a host nor a group"))
-                        .maybe_help(did_you_mean(name, known)),
-                );
+                        .maybe_help(help),
+                ),
             }
         }
         chosen.sort_by_key(|host| site.hosts.get_index_of(host));
         chosen.into_iter().collect()
     }
+}
+
+/// The budgets of hosts that a host is part of.
+pub fn budgets(site: &Site, groups: &Groups, host: &HostName) -> Vec<HostBudget> {
+    let budgets = site.budgets.iter().filter_map(|(group, most)| {
+        let hosts = groups.hosts(site, group).ok()?;
+        let budget = HostBudget { group: group.clone(), hosts, max_unavailable_hosts: *most };
+        budget.hosts.contains(host).then_some(budget)
+    });
+    budgets.collect()
 }
 
 /// Groups so that each comes before what is inside it, otherwise in the order of the file.

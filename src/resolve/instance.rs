@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use crate::model::desired::{InstanceDesired, JobDesired};
+use crate::model::desired::{InstanceDesired, JobDesired, Rollout};
 use crate::model::file::Reload;
+use crate::model::fileset::FilesetMount;
 use crate::model::image::ImageRef;
 use crate::model::job::DoneWhen;
 use crate::model::names::{ContainerName, JobName, NetworkName, ServiceName};
@@ -21,6 +22,8 @@ use crate::render::seal::{seal_instance, seal_job};
 
 use super::compile::HostCompiler;
 use super::files::Placed;
+use super::namespaces;
+use super::roles::objects;
 
 /// An instance with the places that checks across instances point at.
 #[derive(Debug)]
@@ -33,6 +36,10 @@ pub struct Built<T> {
     pub ports: Vec<At<crate::model::settings::Port>>,
     /// Services whose mounts it takes.
     pub volumes_from: Vec<At<String>>,
+    /// The keys that name a container whose namespaces it shares, with what they say.
+    pub shares: Vec<(&'static str, At<String>)>,
+    /// What makes a job run again, if it says so.
+    pub inputs: Option<serde_json::Value>,
 }
 
 /// The container part, resolved.
@@ -43,6 +50,7 @@ struct Container {
     settings: ContainerSettings,
     networks: BTreeMap<NetworkName, Attachment>,
     placed: Placed,
+    filesets: Vec<FilesetMount>,
 }
 
 impl HostCompiler<'_> {
@@ -59,6 +67,7 @@ impl HostCompiler<'_> {
             self.container(name.as_str(), written.key_place, node, &spec.container, &spec.files, false)?;
         container.settings.restart.get_or_insert(RestartPolicy::UnlessStopped);
         let reload = self.reload(&spec);
+        self.check_reload(&container.filesets, &reload);
         let mut desired = InstanceDesired {
             service: name.clone(),
             role: written.role.as_ref().map(|used| used.name.clone()),
@@ -68,9 +77,10 @@ impl HostCompiler<'_> {
             settings: container.settings,
             networks: container.networks,
             files: container.placed.files,
+            filesets: container.filesets,
             reload,
             ready: spec.ready,
-            rollout: spec.rollout,
+            rollout: self.waves(spec.rollout, node),
             depends_on: self.dependencies(&spec.depends_on),
             unhealthy: spec.unhealthy,
             drift_ignore: spec.drift_ignore,
@@ -87,6 +97,8 @@ impl HostCompiler<'_> {
             name_place: container.name_place,
             ports: spec.container.ports,
             volumes_from: spec.container.volumes_from,
+            shares: namespaces::shared(node),
+            inputs: None,
         })
     }
 
@@ -95,6 +107,9 @@ impl HostCompiler<'_> {
         let mut reader = Reader::default();
         let mut spec = read_job(node, &mut reader);
         self.errors.append(&mut reader.errors);
+        if let Some(provided) = &written.provider {
+            spec.files.extend(objects::files(provided, written.key_place));
+        }
         if let Some(kolla) = spec.kolla.take() {
             self.kolla(&kolla, name.as_str(), node, &mut spec.container, &mut spec.files);
         }
@@ -117,6 +132,7 @@ impl HostCompiler<'_> {
             settings: container.settings,
             networks: container.networks,
             files: container.placed.files,
+            filesets: container.filesets,
             run: spec.run,
             depends_on: self.dependencies(&spec.depends_on),
             done_when,
@@ -131,6 +147,8 @@ impl HostCompiler<'_> {
             name_place: container.name_place,
             ports: spec.container.ports,
             volumes_from: spec.container.volumes_from,
+            shares: namespaces::shared(node),
+            inputs: inputs.cloned(),
         })
     }
 
@@ -146,7 +164,8 @@ impl HostCompiler<'_> {
         let mut settings = spec.settings.clone();
         self.read_variables(spec, &mut settings);
         let networks = self.attach(spec.networks.as_deref(), &mut settings, name, node);
-        let placed = self.place_files(files, &spec.configs, &spec.secrets, is_job);
+        let mut placed = self.place_files(files, &spec.configs, &spec.secrets, is_job);
+        let filesets = self.mount_filesets(name, &mut placed);
         settings.volumes = self.mounts(&spec.mounts, &placed);
         settings.logging.get_or_insert_with(default_logging);
         super::check::settings(node, key, &settings, &mut self.errors);
@@ -166,6 +185,7 @@ impl HostCompiler<'_> {
             settings,
             networks,
             placed,
+            filesets,
         })
     }
 
@@ -285,7 +305,12 @@ impl HostCompiler<'_> {
             self.errors.push(error.help("write the path out"));
             return None;
         }
-        if matches!(&self.connection, Connection::Docker { host, .. } if host.starts_with("tcp:")) {
+        let is_elsewhere = match &self.connection {
+            Connection::Docker { host, .. } => host.starts_with("tcp:"),
+            Connection::Ssh(_) => true,
+            Connection::Local => false,
+        };
+        if is_elsewhere {
             let error = Diagnostic::error(
                 "V002",
                 place,
@@ -353,6 +378,25 @@ impl HostCompiler<'_> {
         reload
     }
 
+    /// Waves name hosts and groups; from here on, hosts.
+    fn waves(&mut self, mut rollout: Rollout, node: &Node) -> Rollout {
+        for wave in &mut rollout.waves {
+            let mut hosts = Vec::new();
+            for name in wave.iter() {
+                match self.tree.groups.hosts(&self.tree.site, name) {
+                    Ok(named) => hosts.extend(named.iter().map(ToString::to_string)),
+                    Err(help) => {
+                        let place = node.get("rollout").map_or(node.place, |rollout| rollout.place);
+                        let message = format!("`rollout.waves` names `{name}`, which is neither a host nor a group");
+                        self.errors.push(Diagnostic::error("R001", place, message).maybe_help(help));
+                    }
+                }
+            }
+            *wave = hosts;
+        }
+        rollout
+    }
+
     fn dependencies(
         &self,
         written: &BTreeMap<String, At<WrittenDependency>>,
@@ -409,7 +453,7 @@ fn unquoted(value: &str) -> String {
 }
 
 /// Keys of a service that its jobs do not inherit with `like`.
-const NOT_INHERITED: [&str; 14] = [
+const NOT_INHERITED: [&str; 16] = [
     "container_name",
     "restart",
     "post_start",
@@ -424,6 +468,8 @@ const NOT_INHERITED: [&str; 14] = [
     "ports",
     "healthcheck",
     "expose",
+    "variants",
+    "hold_unless",
 ];
 
 /// Lays a job over the service that it is like.

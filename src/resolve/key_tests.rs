@@ -112,7 +112,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Keys that show only together with something else; each has a test of its own.
-const ELSEWHERE: [&str; 4] = ["expose_secrets", "hosts", "image", "memswap_limit"];
+const ELSEWHERE: [&str; 6] = ["expose_secrets", "hold_unless", "hosts", "image", "memswap_limit", "variants"];
 
 fn compiled(line: &str) -> Value {
     let text = spec(&format!(

@@ -83,7 +83,7 @@ impl HostCompiler<'_> {
 fn wanted(entry: &KollaFile) -> Option<String> {
     match entry.content.as_ref()? {
         FileContent::Source(source) => file_name(&source.value),
-        FileContent::Inline(_) | FileContent::Certificate(..) => file_name(entry.file.dest.trim_end_matches('/')),
+        _ => file_name(entry.file.dest.trim_end_matches('/')),
     }
     .or_else(|| Some("file".to_owned()))
 }

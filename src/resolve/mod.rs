@@ -7,11 +7,16 @@ pub mod certificates;
 pub mod check;
 pub mod compile;
 #[cfg(test)]
+mod connection_tests;
+#[cfg(test)]
 mod error_tests;
 pub mod expand;
 pub mod explain;
 pub mod explain_config;
 pub mod files;
+#[cfg(test)]
+mod fileset_tests;
+pub mod filesets;
 pub mod hosts;
 pub mod image_settings;
 pub mod instance;
@@ -22,11 +27,15 @@ pub mod kolla;
 mod kolla_tests;
 pub mod layered;
 pub mod load;
+pub mod namespaces;
 pub mod networks;
+mod procedure_steps;
+mod procedures;
 pub mod reader;
 pub mod roles;
 pub mod scope;
 pub mod secrets;
+pub mod survey;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

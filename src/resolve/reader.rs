@@ -18,6 +18,7 @@ pub struct SiteReader<'a> {
     read: RefCell<BTreeMap<PathBuf, Result<Arc<[u8]>, ReadError>>>,
     sources: RefCell<BTreeMap<String, [u8; 32]>>,
     decrypted: RefCell<BTreeSet<PathBuf>>,
+    private: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl std::fmt::Debug for SiteReader<'_> {
@@ -29,7 +30,14 @@ impl std::fmt::Debug for SiteReader<'_> {
 impl<'a> SiteReader<'a> {
     /// Reads below a directory.
     pub fn new(files: &'a dyn SiteFiles, directory: PathBuf) -> Self {
-        Self { files, directory, read: RefCell::default(), sources: RefCell::default(), decrypted: RefCell::default() }
+        Self {
+            files,
+            directory,
+            read: RefCell::default(),
+            sources: RefCell::default(),
+            decrypted: RefCell::default(),
+            private: RefCell::default(),
+        }
     }
 
     /// The path as seen from where the program runs.
@@ -54,12 +62,15 @@ impl<'a> SiteReader<'a> {
 
     /// Content of a file that holds a secret: it does not go into the digest of the sources.
     pub fn secret(&self, written: &str) -> Result<Arc<[u8]>, ReadError> {
-        self.read(&self.path(written))
+        let path = self.path(written);
+        self.private.borrow_mut().insert(path.clone());
+        self.read(&path)
     }
 
     /// Content of an age file. Neither it nor the identity goes into the digest of the sources.
     pub fn decrypt(&self, store: &Path, identity: &Path) -> Result<Sensitive, DecryptError> {
         self.decrypted.borrow_mut().extend([store.to_path_buf(), identity.to_path_buf()]);
+        self.private.borrow_mut().insert(identity.to_path_buf());
         self.files.decrypt(store, identity)
     }
 
@@ -92,6 +103,11 @@ impl<'a> SiteReader<'a> {
     /// All files that were asked for, whether they exist or not.
     pub fn asked(&self) -> Vec<PathBuf> {
         self.read.borrow().keys().chain(self.decrypted.borrow().iter()).cloned().collect()
+    }
+
+    /// Those that hold a secret as it is.
+    pub fn private(&self) -> Vec<PathBuf> {
+        self.private.borrow().iter().cloned().collect()
     }
 
     fn read(&self, path: &Path) -> Result<Arc<[u8]>, ReadError> {

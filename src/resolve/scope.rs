@@ -43,17 +43,19 @@ impl Scope {
     ) -> (Self, Vec<Diagnostic>) {
         let in_templates = secrets.iter().map(|(name, secret)| (name.clone(), without_newline(secret))).collect();
         let layers = layers(&tree.site, &tree.groups, host, &request.extra_vars, role.map(Arc::as_ref));
-        let mut builder = builder(&tree.site, &tree.groups, host, &layers, &tree.sources).secrets(in_templates);
+        let mut builder =
+            builder(&tree.site, &tree.groups, host, &layers, &tree.sources, tree.data()).secrets(in_templates);
         let mut errors = Vec::new();
         if !tree.site.roles.is_empty() {
             let facts = tree.facts(request);
             if role.is_none() {
                 errors.extend(facts.errors.iter().cloned());
             }
+            let known = tree.shared_facts(request);
             builder = builder
-                .data("placement", &facts.placement)
-                .data("endpoints", &facts.endpoints)
-                .data("provides", &facts.provides);
+                .shared("placement", &known.placement)
+                .shared("endpoints", &known.endpoints)
+                .shared("provides", &known.provides);
         }
         if let Some(used) = role {
             let described = members(tree, used).into_iter().map(|member| {

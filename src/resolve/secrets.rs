@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
+use crate::model::fileset;
 use crate::model::recipe::{Kind, Recipe};
 use crate::model::secret::Sensitive;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -116,6 +117,17 @@ fn survey_of(tree: &Tree, request: &CompileRequest, errors: &mut Vec<Diagnostic>
                 }
             }
         }
+    }
+    // What hosts agree on about filesets is encrypted with a key of the site.
+    if let Some((_, first)) = tree.site.filesets.first()
+        && !survey.elsewhere.contains_key(fileset::KEY)
+    {
+        survey.wanted.entry(fileset::KEY.to_owned()).or_insert_with(|| Wanted {
+            recipe: Recipe { kind: Kind::Hex, length: Some(64) },
+            help: Some("What filesets are encrypted with outside of the hosts".to_owned()),
+            roles: first.role.iter().map(|used| used.role.name.to_string()).collect(),
+            place: first.key_place,
+        });
     }
     for (name, wanted) in &survey.wanted {
         if let Some(problem) = wanted.recipe.length.and_then(|length| bad_length(wanted.recipe.kind, length)) {

@@ -16,14 +16,16 @@ use crate::parse::site::{Site, read_site};
 use crate::parse::source::{Place, Sources};
 use crate::parse::suggest::did_you_mean;
 use crate::port::site_files::SiteFiles;
+use crate::render::variables::SharedData;
 
 use super::compile::CompileRequest;
 use super::hosts::Groups;
 use super::load::{Loaded, load};
+use super::namespaces;
 use super::roles;
 use super::roles::facts::{Facts, facts};
-use super::roles::find::Finder;
-use super::variables::check_names;
+use super::roles::find::{Finder, search_path};
+use super::variables::{SiteData, check_names};
 
 /// A site, read.
 #[derive(Debug)]
@@ -46,12 +48,42 @@ pub struct Tree {
     pub errors: Vec<Diagnostic>,
     /// What roles know of each other; worked out when it is first asked for.
     facts: OnceLock<Facts>,
+    data: OnceLock<SiteData>,
+    known: OnceLock<SharedFacts>,
+}
+
+/// What roles know of each other, as templates see it.
+#[derive(Debug)]
+pub struct SharedFacts {
+    /// `placement`.
+    pub placement: SharedData,
+    /// `endpoints`.
+    pub endpoints: SharedData,
+    /// `provides`.
+    pub provides: SharedData,
 }
 
 impl Tree {
     /// What roles know of each other.
     pub fn facts(&self, request: &CompileRequest) -> &Facts {
         self.facts.get_or_init(|| facts(self, request))
+    }
+
+    /// The same for templates.
+    pub fn shared_facts(&self, request: &CompileRequest) -> &SharedFacts {
+        self.known.get_or_init(|| {
+            let facts = self.facts(request);
+            SharedFacts {
+                placement: SharedData::new(&facts.placement),
+                endpoints: SharedData::new(&facts.endpoints),
+                provides: SharedData::new(&facts.provides),
+            }
+        })
+    }
+
+    /// What templates of all hosts see alike.
+    pub fn data(&self) -> &SiteData {
+        self.data.get_or_init(|| SiteData::new(&self.site, &self.groups))
     }
 }
 
@@ -64,8 +96,8 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
     errors.append(&mut reader.errors);
     let Some(mut site) = site else { return Err(Diagnostics::new(sources, errors)) };
     if site.spec.get("roles").is_some() {
-        let directories = std::iter::once(directory.join("roles")).chain(request.role_directories.iter().cloned());
-        roles::add(&mut site, &mut Finder::new(files, directories.collect(), &mut sources), &mut errors);
+        let directories = search_path(Some(&directory), &request.role_directories);
+        roles::add(&mut site, &mut Finder::new(files, directories, &mut sources), &mut errors);
         roles::objects::add(&mut site, &mut errors);
         super::layered::check(&site, &directory, files, &mut errors);
     }
@@ -83,12 +115,33 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
             (Some(hosts), None) => hosts.clone(),
             _ => groups.placement(&site, &written.node, written.key_place, &format!("the job `{name}`"), &mut errors),
         };
-        (name.clone(), hosts)
+        // What has to be done once is pinned to the first host: who does it must not depend on who can be reached.
+        let once = written.node.get("run").and_then(Node::as_text) != Some("each");
+        let most = if once { 1 } else { hosts.len() };
+        (name.clone(), hosts.into_iter().take(most).collect())
     });
     let jobs = jobs.collect();
     check_references(&site, &mut errors);
+    for (name, entry) in site.spec.get("budgets").into_iter().flat_map(Node::entries) {
+        if let Err(help) = groups.hosts(&site, name) {
+            let message = format!("`budgets` names `{name}`, which is neither a host nor a group");
+            errors.push(Diagnostic::error("R001", entry.key_place, message).maybe_help(help));
+        }
+    }
     check_cycles(&site, &mut errors);
-    Ok(Tree { site, groups, services, jobs, sources, directory, files: read, errors, facts: OnceLock::new() })
+    Ok(Tree {
+        site,
+        groups,
+        services,
+        jobs,
+        sources,
+        directory,
+        files: read,
+        errors,
+        facts: OnceLock::new(),
+        data: OnceLock::new(),
+        known: OnceLock::new(),
+    })
 }
 
 /// Names in `depends_on`, with their places.
@@ -138,8 +191,12 @@ fn check_references(site: &Site, errors: &mut Vec<Diagnostic>) {
 }
 
 fn check_cycles(site: &Site, errors: &mut Vec<Diagnostic>) {
-    let services = site.services.iter().map(|(name, written)| (name.as_str(), dependencies(&written.node)));
-    let jobs = site.jobs.iter().map(|(name, written)| (name.as_str(), dependencies(&written.node)));
+    // Whoever shares the namespaces of another waits for it as well.
+    fn needs(node: &Node) -> Vec<(&str, Place)> {
+        dependencies(node).into_iter().chain(namespaces::providers(node)).collect()
+    }
+    let services = site.services.iter().map(|(name, written)| (name.as_str(), needs(&written.node)));
+    let jobs = site.jobs.iter().map(|(name, written)| (name.as_str(), needs(&written.node)));
     let graph: IndexMap<&str, Vec<(&str, Place)>> = services.chain(jobs).collect();
     let mut done: Vec<&str> = Vec::new();
     for start in graph.keys() {

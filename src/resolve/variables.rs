@@ -8,7 +8,7 @@ use crate::parse::node::{Node, Scalar};
 use crate::parse::role::RoleUse;
 use crate::parse::site::Site;
 use crate::parse::source::{Place, Sources};
-use crate::render::variables::{Context, ContextBuilder, Layer, RESERVED, Variable};
+use crate::render::variables::{Context, ContextBuilder, Layer, RESERVED, SharedData, Variable};
 
 use super::hosts::Groups;
 use super::roles::facts::describe;
@@ -105,6 +105,7 @@ pub fn builder(
     host: &HostName,
     layers: &[VariableLayer],
     sources: &Sources,
+    data: &SiteData,
 ) -> ContextBuilder {
     let mut builder = Context::builder();
     for layer in layers {
@@ -114,15 +115,35 @@ pub fn builder(
         });
         builder = builder.layer(variables.collect::<Layer>());
     }
-    let describe = |name: &HostName| {
-        let groups: Vec<String> = groups.of(name).map(str::to_owned).collect();
-        describe(site, &groups, name)
-    };
-    let hosts = site.hosts.keys().map(|name| (name.as_str().to_owned(), describe(name)));
-    let endpoints = site.spec.get("endpoints").map_or_else(|| json!({}), Node::to_json);
+    let of_host: Vec<String> = groups.of(host).map(str::to_owned).collect();
     builder
-        .data("host", &describe(host))
-        .data("hosts", &serde_json::Value::Object(hosts.collect()))
-        .data("groups", &groups.to_json(site))
-        .data("site", &json!({"name": site.name.as_str(), "endpoints": endpoints}))
+        .data("host", &describe(site, &of_host, host))
+        .shared("hosts", &data.hosts)
+        .shared("groups", &data.groups)
+        .shared("site", &data.site)
+}
+
+/// What templates of all hosts see alike: made once, or a site of many hosts would cost their number squared.
+#[derive(Debug)]
+pub struct SiteData {
+    hosts: SharedData,
+    groups: SharedData,
+    site: SharedData,
+}
+
+impl SiteData {
+    /// Of a site.
+    pub fn new(site: &Site, groups: &Groups) -> Self {
+        let described = |name: &HostName| {
+            let of_host: Vec<String> = groups.of(name).map(str::to_owned).collect();
+            describe(site, &of_host, name)
+        };
+        let hosts = site.hosts.keys().map(|name| (name.as_str().to_owned(), described(name)));
+        let endpoints = site.spec.get("endpoints").map_or_else(|| json!({}), Node::to_json);
+        Self {
+            hosts: SharedData::new(&serde_json::Value::Object(hosts.collect())),
+            groups: SharedData::new(&groups.to_json(site)),
+            site: SharedData::new(&json!({"name": site.name.as_str(), "endpoints": endpoints})),
+        }
+    }
 }

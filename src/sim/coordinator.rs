@@ -1,20 +1,25 @@
-//! Where simulated hosts agree: slots in the world's memory.
+//! Where simulated hosts agree: slots and words in the world's memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::world::lock;
+use crate::admit::rollout;
 use crate::model::names::{HostName, ServiceName};
+use crate::model::peers::{Ask, HostReport, Reports};
 use crate::model::time::Timestamp;
-use crate::port::coordinator::{Coordinator, Denied, Grant, Slot};
+use crate::port::coordinator::{Coordinator, Denied, Grant, Record, Slot};
 
 /// What is taken, and who cannot reach the record.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Slots {
     taken: BTreeMap<(ServiceName, HostName), Slot>,
+    records: BTreeMap<String, Record>,
     unreachable: bool,
+    reports: watch::Sender<Arc<Reports>>,
 }
 
 /// One host's way to the record.
@@ -29,9 +34,24 @@ impl SimCoordinator {
         Self { host, slots }
     }
 
+    /// What hosts have agreed on beyond slots is lost.
+    pub fn lose_records(&self) {
+        lock(&self.slots).records.clear();
+    }
+
+    /// What stands in a record, as it was written.
+    pub fn written(&self, name: &str) -> Option<serde_json::Value> {
+        lock(&self.slots).records.get(name).map(|record| record.content.clone())
+    }
+
     /// Whether nobody can read or write the record.
     pub fn set_unreachable(&self, unreachable: bool) {
         lock(&self.slots).unreachable = unreachable;
+    }
+
+    fn reach(&self) -> Result<MutexGuard<'_, Slots>, Denied> {
+        let slots = lock(&self.slots);
+        if slots.unreachable { Err(Denied::Unreachable("simulated: no route".to_owned())) } else { Ok(slots) }
     }
 
     fn me(&self) -> Result<HostName, Denied> {
@@ -41,48 +61,57 @@ impl SimCoordinator {
 
 #[async_trait]
 impl Coordinator for SimCoordinator {
-    async fn acquire(
-        &self,
-        service: &ServiceName,
-        generation: u64,
-        max_unavailable: u32,
-        now: Timestamp,
-    ) -> Result<Grant, Denied> {
+    async fn acquire(&self, ask: &Ask, now: Timestamp) -> Result<Grant, Denied> {
         let me = self.me()?;
-        let mut slots = lock(&self.slots);
-        if slots.unreachable {
-            return Err(Denied::Unreachable("simulated: no route".to_owned()));
-        }
-        let key = (service.clone(), me.clone());
-        if !slots.taken.contains_key(&key) {
-            let mut others = slots.taken.values().filter(|slot| slot.service == *service);
-            let count = others.clone().count();
-            if let Some(holder) = others.next()
-                && count >= usize::try_from(max_unavailable).unwrap_or(usize::MAX)
-            {
-                return Err(Denied::Taken(holder.host.clone()));
-            }
-        }
-        let slot = Slot { service: service.clone(), host: me, generation, since: now };
-        slots.taken.entry(key).and_modify(|held| held.generation = generation).or_insert(slot);
-        Ok(Grant::recorded(service.clone(), generation))
+        let mut slots = self.reach()?;
+        let taken = slots.taken.keys().map(|(service, host)| (host.clone(), service.clone())).collect();
+        let reports = slots.reports.borrow().clone();
+        rollout::may_begin(ask, &reports, &taken, now)
+            .map_err(|refusal| Denied::by_rules(refusal.to_string(), refusal.passes()))?;
+        let (service, generation) = (ask.service.clone(), ask.generation);
+        let slot = Slot { service: service.clone(), host: me.clone(), generation, since: now };
+        slots.taken.entry((service.clone(), me)).and_modify(|held| held.generation = generation).or_insert(slot);
+        Ok(Grant::recorded(service, generation))
     }
 
     async fn release(&self, service: &ServiceName) -> Result<(), Denied> {
         let me = self.me()?;
-        let mut slots = lock(&self.slots);
-        if slots.unreachable {
-            return Err(Denied::Unreachable("simulated: no route".to_owned()));
+        let mut slots = self.reach()?;
+        if slots.taken.remove(&(service.clone(), me)).is_some() {
+            slots.reports.send_modify(|_| {});
         }
-        slots.taken.remove(&(service.clone(), me));
         Ok(())
     }
 
     async fn slots(&self) -> Result<Vec<Slot>, Denied> {
-        let slots = lock(&self.slots);
-        if slots.unreachable {
-            return Err(Denied::Unreachable("simulated: no route".to_owned()));
+        Ok(self.reach()?.taken.values().cloned().collect())
+    }
+
+    async fn record(&self, name: &str) -> Result<Option<Record>, Denied> {
+        Ok(self.reach()?.records.get(name).cloned())
+    }
+
+    async fn put_record(&self, name: &str, over: u64, content: serde_json::Value) -> Result<bool, Denied> {
+        let mut slots = self.reach()?;
+        if slots.records.get(name).map_or(0, |record| record.revision) != over {
+            return Ok(false);
         }
-        Ok(slots.taken.values().cloned().collect())
+        slots.records.insert(name.to_owned(), Record { revision: over + 1, content });
+        slots.reports.send_modify(|_| {});
+        Ok(true)
+    }
+
+    fn report(&self, report: HostReport) {
+        // Words that cannot be brought to the record are lost; the last ones stand.
+        let slots = lock(&self.slots);
+        if !slots.unreachable {
+            slots.reports.send_modify(|reports| {
+                Arc::make_mut(reports).insert(report.host.clone(), Arc::new(report));
+            });
+        }
+    }
+
+    fn reports(&self) -> watch::Receiver<Arc<Reports>> {
+        lock(&self.slots).reports.subscribe()
     }
 }

@@ -11,6 +11,8 @@ use super::faults::Faults;
 use super::invariants::Actor;
 use super::program::{BAD, Course, Life, OnStop};
 use super::state::{HostState, Process, SimContainer};
+use crate::model::fileset::Contents;
+use crate::model::secret::Sensitive;
 use crate::model::settings::{Mount, RestartPolicy};
 use crate::observe::observed::{EngineEvent, Health, Status, has_check};
 use crate::port::engine::{Answer, EngineError};
@@ -22,8 +24,9 @@ const LONGEST_RESTART_WAIT: u64 = 60_000;
 /// A process that lived so long begins with the first wait again.
 const STEADY: u64 = 10_000;
 
-/// Longer than any `min_ready` in the tests: then a container counts as good whatever gate it had to pass.
-const GOOD_AFTER: u64 = 5000;
+/// Longer than any `min_ready` in the tests, with the time that an engine hangs and an agent is dead: then a container
+/// counts as good whatever gate it had to pass, and the agent has had the time to see it.
+const GOOD_AFTER: u64 = 30_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -281,6 +284,26 @@ impl HostState {
         self.images.get(&container.image_id)?.files.get(path).map(|bytes| bytes.to_vec())
     }
 
+    /// The files of a directory: of a mount, or those that were put there and what its program has made.
+    pub(super) fn directory_in_container(&self, id: &str, path: &str) -> Contents {
+        let Some(container) = self.containers.get(id) else { return Contents::new() };
+        let mounted = container.settings.volumes.iter().flatten().find(|(target, _)| *target == path);
+        if let Some((_, Mount::Bind { source, .. })) = mounted {
+            return self.files.below(&self.name, source);
+        }
+        let below = format!("{path}/");
+        let own = container.own_files.iter();
+        let mut found: Contents = own
+            .filter_map(|(path, content)| {
+                Some((path.strip_prefix(&below)?.to_owned(), Sensitive::new(content.clone())))
+            })
+            .collect();
+        if container.program.makes && container.status == Status::Exited && container.exit_code == 0 {
+            found.insert(format!("k{:04}", found.len()), Sensitive::new(format!("key made by {id}")));
+        }
+        found
+    }
+
     /// Digests of the files that a program reads, as they are now.
     pub(super) fn digests_read(&self, id: &str) -> BTreeMap<String, String> {
         let paths = self.containers.get(id).map(|container| container.program.reads.clone()).unwrap_or_default();
@@ -326,6 +349,11 @@ impl HostState {
             container: None,
             health,
         });
+    }
+
+    pub(super) fn emit_volume(&mut self, action: &str, name: &str) {
+        let (kind, action, id) = ("volume".to_owned(), action.to_owned(), name.to_owned());
+        self.emit(&EngineEvent { kind, action, id, ..EngineEvent::default() });
     }
 
     pub(super) fn emit(&mut self, event: &EngineEvent) {

@@ -8,6 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::faults::Moment;
 use super::world::{SimHost, Started};
 use crate::model::file::ObservedFile;
+use crate::model::fileset::Contents;
+use crate::model::secret::Sensitive;
 use crate::port::files::{FileToWrite, Files, FilesError, ObserveFiles};
 
 /// All directories of one host.
@@ -56,6 +58,18 @@ impl FilesState {
         let (key, path) = split(host, source)?;
         let path = if below.is_empty() { path } else { format!("{path}/{below}") };
         self.directories.get(&key)?.files.get(&path).map(|file| file.content.clone())
+    }
+
+    /// The files of a directory that is mounted, by name.
+    pub(super) fn below(&self, host: &str, source: &str) -> Contents {
+        let Some((key, path)) = split(host, source) else { return Contents::new() };
+        let files = self.directories.get(&key).into_iter().flat_map(|directory| &directory.files);
+        let below = format!("{path}/");
+        files
+            .filter_map(|(name, file)| {
+                Some((name.strip_prefix(&below)?.to_owned(), Sensitive::new(file.content.clone())))
+            })
+            .collect()
     }
 
     /// Content of all live files of a directory.

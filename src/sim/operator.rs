@@ -198,7 +198,9 @@ impl SimHost {
 
     /// Makes a named volume.
     pub fn create_volume_by_hand(&self, name: &str) {
-        self.state().volumes.insert(name.to_owned(), SimVolume { anonymous: false });
+        let mut state = self.state();
+        state.volumes.insert(name.to_owned(), SimVolume { anonymous: false });
+        state.emit_volume("create", name);
     }
 
     /// Hangs a container on a network by hand.
@@ -246,6 +248,23 @@ impl SimHost {
                 state.files.unreadable.remove(key);
             }
         }
+    }
+
+    /// Another machine stands in its place, under the same name.
+    pub fn replace_machine(&self) {
+        self.lose_disk();
+        let mut state = self.state();
+        state.version.id = format!("{}-new", state.version.id);
+    }
+
+    /// The disk with the engine's data is not mounted.
+    pub fn lose_disk(&self) {
+        let mut state = self.state();
+        state.containers.clear();
+        state.volumes.clear();
+        state.images.clear();
+        state.references.clear();
+        state.networks.retain(|name, _| ["bridge", "host", "none"].contains(&name.as_str()));
     }
 
     /// The engine is upgraded while it restarts.

@@ -25,6 +25,8 @@ pub struct Program {
     pub reads: Vec<String>,
     /// When it answers over the network.
     pub ready_after: Span,
+    /// At its end it leaves one more file beside those that were put into its container.
+    pub makes: bool,
     /// What commands in its container answer; `validate`, `check`, `reload`, `true`, `false` and `sleep` are known anyway.
     pub commands: BTreeMap<String, Command>,
 }
@@ -110,6 +112,7 @@ impl Program {
             on_stop: OnStop::Ends { after: Span(20), code: 0 },
             reads: Vec::new(),
             ready_after: after,
+            makes: false,
             commands: BTreeMap::new(),
         }
     }
@@ -117,6 +120,11 @@ impl Program {
     /// Ends by itself: a job, or a service that crashes.
     pub fn ends(after: Span, code: i64) -> Self {
         Self { life: Life::Ends { after, code }, ..Self::healthy_after(Span(50)) }
+    }
+
+    /// Ends well, and leaves one more file.
+    pub fn makes(after: Span) -> Self {
+        Self { makes: true, ..Self::ends(after, 0) }
     }
 
     /// Runs, and never answers.

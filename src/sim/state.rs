@@ -136,6 +136,8 @@ pub(super) struct SimContainer {
     pub(super) ready_since: Option<u64>,
     /// It has been ready for so long that any gate counts it as good.
     pub(super) good: bool,
+    /// Files that were put into it, by path.
+    pub(super) own_files: BTreeMap<String, Vec<u8>>,
     /// Its running process was started by somebody else than the agent or the engine.
     pub(super) started_by_stranger: bool,
 }

@@ -198,7 +198,7 @@ async fn touching_others_and_removing_the_last_good_one_are_noticed() {
     engine.start_container(&id).await.unwrap();
     sleep(Duration::from_millis(200)).await;
     host.containers();
-    sleep(Duration::from_secs(6)).await;
+    sleep(Duration::from_secs(31)).await;
     engine.remove_container(&id, false).await.unwrap();
     assert_eq!(host.violations().len(), 2);
 }

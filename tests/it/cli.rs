@@ -109,11 +109,13 @@ fn the_help_says_what_there_is() {
     explain      Tell where a value of the site comes from
     render       Show the files that are mounted into containers, as rendered
     build        Build the images of roles
+    push         Publish the site for agents that meet in etcd
     plan         Show what would change, and why
     diff         Show what would change as unified diffs
     apply        Bring the host to its desired state, and wait until it is there
     approve      Let an edit go on that waits for a person
-    agent        Keep the host in its desired state
+    agent        Keep this host in its desired state
+    controller   Keep all hosts that can be reached from here in their desired state
     status       Show how things are
     describe     Show all that is known of a service or job
     why          Tell why a service is, was or will be changed
@@ -124,10 +126,14 @@ fn the_help_says_what_there_is() {
     exec         Run a command in the container of a service
     rollback     Go back to an older desired state, until the source changes
     restart      Restart a service
+    recover      Begin a procedure of a role, as the recovery of a cluster
     stop         Stop a service and keep it stopped
     start        End a stop
     pause        Leave a service, or the whole host, as it is
     resume       End a pause
+    cordon       Begin nothing on a host that takes down what runs there
+    uncordon     End a cordon
+    host         Take a machine that was set up anew, or forget one
     retry        Try a spec once more that has failed
     run-job      Run a job once more
     destroy      Remove all of the site from this host
@@ -369,4 +375,25 @@ fn completions_and_manual_pages_are_made() {
         assert!(page.contains(".TH"), "{verb}");
     }
     assert!(std::fs::read_to_string(sandbox.path().join("pages/mastic.1")).unwrap().contains("mastic\\-plan"));
+}
+
+#[test]
+fn a_machine_that_left_the_site_is_forgotten_with_its_slots() {
+    let sandbox = Sandbox::new();
+    sandbox.write("fleet.yaml", "apiVersion: mastic/v1\nkind: Site\nmetadata: {name: @}\nspec: {hosts: {here: {connection: {local: {}}}, there: {address: 192.0.2.1, connection: {ssh: {}}}}, services: {}}\n");
+    sandbox.write("state/hosts/gone/memory.json", "{}");
+    let slot = |host: &str| format!(r#"{{"service": "web", "host": "{host}", "generation": 1, "since": 0}}"#);
+    sandbox.write("state/slots.json", &format!("[{}, {}]", slot("gone"), slot("here")));
+    let blind = sandbox.mastic(&["host", "forget", "gone"]);
+    assert!(blind.code != 0 && blind.stderr.contains("no site"), "who is in the site is not known: {blind}");
+    let site = sandbox.path().join("fleet.yaml").display().to_string();
+    let forget = |host: &str| sandbox.mastic(&["-f", &site, "host", "forget", host]);
+    let member = forget("here");
+    assert!(member.code == 1 && member.stderr.contains("here is in the site"), "{member}");
+    let unknown = forget("never");
+    assert!(unknown.code == 1 && unknown.stderr.contains("nothing is known of a host `never`"), "{unknown}");
+    assert_eq!(forget("gone").code, 0);
+    assert!(!sandbox.state().join("hosts/gone").exists());
+    let slots = std::fs::read_to_string(sandbox.state().join("slots.json")).unwrap();
+    assert!(slots.contains("here") && !slots.contains("gone"), "{slots}");
 }

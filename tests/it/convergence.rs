@@ -74,10 +74,8 @@ fn a_second_apply_of_every_key_changes_nothing() {
 fn labels_of_an_earlier_version_of_the_hash_are_no_reason_to_act() {
     let sandbox = Sandbox::new();
     let image = sandbox.image("old", "");
-    sandbox.write(
-        "site.yaml",
-        &format!(
-            "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: @}}\nspec:\n  hosts: {{here: {{connection: {{local: {{}}}}}}}}\n  \
+    sandbox.site(&format!(
+            "  \
              services:\n    @-a: {{image: '{image}', command: [sleep, '1000'], init: true, environment: {{A: '1'}}, mem_limit: 32m}}\n    \
              @-b: {{image: '{image}', command: [sleep, '1000'], init: true, files: [{{content: x, target: /etc/x}}]}}\n"
         ),

@@ -8,21 +8,13 @@ use serde_json::{Value, json};
 use crate::support::{Disk, Sandbox, docker, life, look, try_docker};
 
 fn write(sandbox: &Sandbox, image: &str, word: &str) {
-    sandbox.write(
-        "site.yaml",
-        &format!(
-            "apiVersion: mastic/v1
-kind: Site
-metadata: {{name: @}}
-spec:
-  hosts: {{here: {{}}}}
-  defaults: {{container: {{command: [sleep, '1000'], stop_signal: SIGKILL}}}}
+    sandbox.site(&format!(
+        "  defaults: {{container: {{command: [sleep, '1000'], stop_signal: SIGKILL}}}}
   services:
     @-a: {{image: '{image}', files: [{{content: 'it is {word}', target: /etc/word}}]}}
     @-b: {{image: '{image}'}}
 "
-        ),
-    );
+    ));
 }
 
 /// A converged site whose state directory is a disk of its own.

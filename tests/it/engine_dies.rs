@@ -20,15 +20,8 @@ impl Scene {
         let daemon = Daemon::start(arguments);
         daemon.load(&image);
         let proxy = Proxy::to(sandbox.path(), &daemon.socket());
-        sandbox.write(
-            "site.yaml",
-            &format!(
-                "apiVersion: mastic/v1
-kind: Site
-metadata: {{name: @}}
-spec:
-  hosts: {{here: {{}}}}
-  networks: {{back: {{}}}}
+        sandbox.site(&format!(
+            "  networks: {{back: {{}}}}
   volumes: {{data: {{}}}}
   defaults: {{container: {{command: [sleep, '1000'], stop_signal: SIGKILL}}}}
   jobs:
@@ -42,8 +35,7 @@ spec:
       networks: [back]
       files: [{{content: 'one', target: /etc/word}}]
 "
-            ),
-        );
+        ));
         Self { sandbox, daemon, proxy }
     }
 
@@ -128,7 +120,8 @@ fn an_apply_in_the_middle_of_which_dockerd_dies_ends_as_any_other() {
             assert!(apply.log().contains("JobFailed"), "{number} of {count}, {call}: {}", apply.log());
             scene.mastic(&["apply", "--timeout", "60"]).ok();
         }
-        assert_eq!(differences(&undisturbed, &scene.picture()), [""; 0], "{number} of {count}, {call}");
+        let told = || format!("{number} of {count}, {call}\n{}\n{}", scene.mastic(&["plan"]), apply.log());
+        assert_eq!(differences(&undisturbed, &scene.picture()), [""; 0], "{}", told());
         assert_eq!(scene.mastic(&["plan", "--detailed-exitcode"]).code, 0);
     }
 }

@@ -8,11 +8,13 @@ use mastic::parse::shape::Class;
 use crate::support::{Sandbox, free_port};
 
 /// Keys that are honoured, but refused by this engine or needing another image, machine or engine.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 7] = [
     ("annotations", "needs API 1.43"),
     ("gpus", "needs a driver"),
     ("cpu_rt_runtime", "needs real-time groups in the kernel"),
     ("storage_opt", "needs xfs with quota"),
+    ("variants", "are for procedures of roles"),
+    ("hold_unless", "is about several hosts"),
     ("kolla", "needs an image with the start program: kolla_images.rs"),
 ];
 

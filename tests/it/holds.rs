@@ -6,15 +6,8 @@ use crate::support::{Sandbox, docker, life, look, try_docker};
 
 /// Two services, the first with an environment, a file and volumes.
 fn write(sandbox: &Sandbox, image: &str, word: &str) {
-    sandbox.write(
-        "site.yaml",
-        &format!(
-            "apiVersion: mastic/v1
-kind: Site
-metadata: {{name: @}}
-spec:
-  hosts: {{here: {{}}}}
-  volumes: {{@-data: {{}}}}
+    sandbox.site(&format!(
+        "  volumes: {{@-data: {{}}}}
   networks: {{@-net: {{}}}}
   defaults: {{container: {{command: [sleep, '1000'], stop_signal: SIGKILL}}}}
   services:
@@ -27,8 +20,7 @@ spec:
       rollout: {{deadline: 10s}}
     @-b: {{image: '{image}'}}
 "
-        ),
-    );
+    ));
 }
 
 fn start(word: &str) -> (Sandbox, String) {
@@ -205,10 +197,8 @@ fn a_spec_that_failed_is_tried_again_when_asked_by_name() {
     std::fs::create_dir(sandbox.path().join("flags")).unwrap();
     let flags = sandbox.path().join("flags").to_string_lossy().into_owned();
     let write = |command: &str| {
-        sandbox.write(
-            "site.yaml",
-            &format!(
-                "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: @}}\nspec:\n  hosts: {{here: {{}}}}\n  services:\n    \
+        sandbox.site(&format!(
+                "  services:\n    \
                  @-a: {{image: '{image}', command: [sh, -c, '{command}'], stop_signal: SIGKILL, volumes: ['{flags}:/flags'], \
                  rollout: {{deadline: 5s}}}}\n    @-b: {{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL}}\n"
             ),

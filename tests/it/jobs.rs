@@ -5,22 +5,14 @@ use serde_json::{Value, json};
 use crate::support::{Inside, Sandbox, docker, try_docker};
 
 fn write(sandbox: &Sandbox, image: &str, jobs: &str) {
-    sandbox.write(
-        "site.yaml",
-        &format!(
-            "apiVersion: mastic/v1
-kind: Site
-metadata: {{name: @}}
-spec:
-  hosts: {{here: {{}}}}
-  volumes: {{@-data: {{}}}}
+    sandbox.site(&format!(
+        "  volumes: {{@-data: {{}}}}
   services:
     @-app: {{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL, volumes: ['@-data:/data']}}
   jobs:
 {}",
-            jobs.replace("IMAGE", image)
-        ),
-    );
+        jobs.replace("IMAGE", image)
+    ));
 }
 
 /// What the jobs have written, a line a run.
@@ -132,15 +124,8 @@ fn a_job_that_waits_for_a_service_waits_for_its_change_too() {
     let good = sandbox.image("good", "");
     let unready = sandbox.image("unready", "RUN touch /unready");
     let apply = |image: &str, word: &str| {
-        sandbox.write(
-            "site.yaml",
-            &format!(
-                "apiVersion: mastic/v1
-kind: Site
-metadata: {{name: @}}
-spec:
-  hosts: {{here: {{}}}}
-  volumes: {{@-data: {{}}}}
+        sandbox.site(&format!(
+            "  volumes: {{@-data: {{}}}}
   services:
     @-app:
       image: '{image}'
@@ -156,8 +141,7 @@ spec:
       volumes: ['@-data:/data']
       depends_on: {{@-app: {{}}}}
 "
-            ),
-        );
+        ));
         sandbox.mastic(&["apply", "--timeout", "40"])
     };
     apply(&good, "one").ok();

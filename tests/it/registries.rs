@@ -19,16 +19,13 @@ fn an_image_comes_from_a_registry_with_tls_and_a_login_and_what_is_wrong_with_ei
         fs::write(sandbox.path().join("password"), password).unwrap();
         fs::set_permissions(sandbox.path().join("password"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .unwrap();
-        sandbox.write(
-            "site.yaml",
-            &format!(
-                "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: @}}\nspec:\n  hosts: {{here: {{}}}}\n  \
+        sandbox.site(&format!(
+            "  \
                  secrets: {{password: {{file: password}}}}\n  \
                  images: {{auth: {{'{}': {{username: puller, password: {{secret: password}}}}}}}}\n  \
                  services:\n    @-a: {{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL}}\n",
-                registry.address()
-            ),
-        );
+            registry.address()
+        ));
     };
     write(&first, "wrong-2");
     sandbox.mastic(&["apply", "--timeout", "60"]).ok();

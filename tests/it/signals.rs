@@ -7,15 +7,9 @@ use std::process::Stdio;
 use crate::support::{Run, Sandbox, docker, look};
 
 fn write(sandbox: &Sandbox, image: &str, word: &str) {
-    sandbox.write(
-        "site.yaml",
+    sandbox.site(
         &format!(
-            "apiVersion: mastic/v1
-kind: Site
-metadata: {{name: @}}
-spec:
-  hosts: {{here: {{}}}}
-  services:
+            "  services:
     @-deaf:
       image: '{image}'
       command: [sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"]

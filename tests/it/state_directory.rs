@@ -11,9 +11,11 @@ use mastic::edge::coordinator::LocalCoordinator;
 use mastic::edge::files::DiskFiles;
 use mastic::edge::lock::{LockError, StateLock};
 use mastic::edge::store::DiskStore;
+use mastic::model::desired::Rollout;
 use mastic::model::file::ObservedFile;
 use mastic::model::memory::HostMemory;
 use mastic::model::names::{HostName, ServiceName};
+use mastic::model::peers::Ask;
 use mastic::model::time::Timestamp;
 use mastic::port::coordinator::Coordinator;
 use mastic::port::files::{FileToWrite, Files, ObserveFiles};
@@ -23,6 +25,21 @@ use mastic::report::event::{Event, Severity};
 use crate::support::Disk;
 
 const KEY: &str = "web/1:abc";
+
+/// For the slot of `web` on the only host.
+fn ask(generation: u64) -> Ask {
+    let host = HostName::new("here").unwrap();
+    Ask {
+        members: vec![host.clone()],
+        host,
+        service: ServiceName::new("web").unwrap(),
+        generation,
+        wanted_since: generation,
+        goes_back: false,
+        rollout: Rollout::default(),
+        budgets: Vec::new(),
+    }
+}
 
 fn file(path: &str, content: &str) -> FileToWrite {
     FileToWrite { path: path.to_owned(), content: content.as_bytes().to_vec(), mode: 0o640, uid: 0, gid: 0 }
@@ -60,11 +77,10 @@ async fn on_a_full_disk_nothing_is_lost_and_what_needs_no_space_goes_on() {
     let state = disk.path().join("state");
     let store = DiskStore::open(&state);
     let files = DiskFiles::open(&state).unwrap();
-    let web = ServiceName::new("web").unwrap();
     let coordinator = LocalCoordinator::new(&state, HostName::new("here").unwrap());
     store.save_memory(&memory(1)).unwrap();
     store.append_event(&event(1)).unwrap();
-    coordinator.acquire(&web, 1, 1, Timestamp(1)).await.unwrap();
+    coordinator.acquire(&ask(1), Timestamp(1)).await.unwrap();
     files.write(KEY, &[file("fixed/0", "f"), file("live/0/name", "old")]).await.unwrap();
     let before = observed(&files).await;
     let names_before = names(&state);
@@ -79,7 +95,7 @@ async fn on_a_full_disk_nothing_is_lost_and_what_needs_no_space_goes_on() {
             assert_eq!(error.reason, "No space left on device");
         }
     }
-    let denied = coordinator.acquire(&web, 2, 1, Timestamp(2)).await.unwrap_err().to_string();
+    let denied = coordinator.acquire(&ask(2), Timestamp(2)).await.unwrap_err().to_string();
     assert!(denied.ends_with("slots.json: No space left on device"), "{denied}");
     for wanted in [file("live/0/name", "new"), file("live/1/name", "new")] {
         let error = files.write(KEY, &[file("fixed/0", "f"), wanted]).await.unwrap_err();
@@ -101,7 +117,7 @@ async fn on_a_full_disk_nothing_is_lost_and_what_needs_no_space_goes_on() {
     files.write(KEY, &[file("fixed/0", "f"), file("live/0/name", "old")]).await.unwrap();
     assert_eq!(observed(&files).await, before);
     store.save_memory(&memory(1)).unwrap();
-    coordinator.acquire(&web, 1, 1, Timestamp(3)).await.unwrap();
+    coordinator.acquire(&ask(1), Timestamp(3)).await.unwrap();
     let _lock = StateLock::take(&state, "agent").unwrap();
     assert!(matches!(StateLock::take(&state, "apply"), Err(LockError::Busy { .. })));
 
@@ -125,7 +141,7 @@ async fn a_read_only_state_directory_is_read_and_refuses_in_words() {
     let coordinator = LocalCoordinator::new(&state, HostName::new("here").unwrap());
     let key = store.site_key().unwrap();
     store.save_memory(&memory(1)).unwrap();
-    coordinator.acquire(&web, 1, 1, Timestamp(1)).await.unwrap();
+    coordinator.acquire(&ask(1), Timestamp(1)).await.unwrap();
     files.write(KEY, &[file("live/0/name", "old")]).await.unwrap();
     let before = observed(&files).await;
 
@@ -137,7 +153,7 @@ async fn a_read_only_state_directory_is_read_and_refuses_in_words() {
     files.clean().await.unwrap();
     files.write(KEY, &[file("live/0/name", "old")]).await.unwrap();
     store.save_memory(&memory(1)).unwrap();
-    coordinator.acquire(&web, 1, 1, Timestamp(2)).await.unwrap();
+    coordinator.acquire(&ask(1), Timestamp(2)).await.unwrap();
 
     assert_eq!(store.save_memory(&memory(2)).unwrap_err().reason, "Read-only file system");
     assert_eq!(store.append_event(&event(1)).unwrap_err().reason, "Read-only file system");

@@ -42,6 +42,17 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
 }
 
 #[test]
+fn the_unit_for_etcd_is_as_good_and_gives_no_password_to_the_command_line() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/systemd/mastic-agent-etcd.service");
+    // Under the other one's name it would be in conflict with itself.
+    let unit = fs::read_to_string(path).unwrap().replace("Conflicts=mastic-agent.service\n", "");
+    verify(&unit.replace("/usr/local/bin/mastic", env!("CARGO_BIN_EXE_mastic"))).unwrap();
+    let hardening = |unit: &str| unit.split_once("# The files of containers belong").unwrap().1.to_owned();
+    assert_eq!(hardening(&unit), hardening(&self::unit()));
+    assert!(unit.contains("MASTIC_ETCD_PASSWORD_FILE=%d/etcd-password") && !unit.contains("--etcd-password"), "{unit}");
+}
+
+#[test]
 fn systemd_would_find_something_wrong() {
     for (good, bad) in [("Type=notify", "Type=notfy"), ("ProtectClock=", "ProtectClok="), ("ExecStart=", "ExecStrat=")]
     {

@@ -239,6 +239,34 @@ fn an_edit_waits_for_its_approval() {
 }
 
 #[test]
+fn a_status_without_an_agent_runs_no_commands_and_counts_what_was_proven() {
+    let sandbox = Sandbox::new();
+    let image = sandbox.image("run", "");
+    let ready = "ready: {exec: [sh, -c, 'echo x >> /asked; test -e /good'], every: 100ms}";
+    let service = |word: &str| {
+        sandbox.site(&format!(
+            "  services:\n    @-a: {{image: '{image}', command: [sh, -c, 'touch /good; exec sleep {word}'], stop_signal: SIGKILL, {ready}}}\n"
+        ))
+    };
+    service("1000");
+    sandbox.mastic(&["apply", "--timeout", "1m"]).ok();
+    let a = sandbox.name("a");
+    let asked = || docker(&["exec", &a, "cat", "/asked"]);
+    let before = asked();
+    let status = || sandbox.mastic(&["status", "-o", "json"]).json();
+    assert_eq!(status()["ready"], true, "{}", status());
+    assert_eq!(asked(), before, "who only looks asks nothing in the container");
+
+    // By the probe's word it is not ready; who only looks goes by what was proven, until the container is another.
+    crate::support::recreate(&a, &[]);
+    docker(&["start", &a]);
+    assert_eq!(status()["ready"], false, "{}", status());
+    assert!(try_docker(&["exec", &a, "cat", "/asked"]).is_err(), "nor does it in one that was never proven");
+    sandbox.mastic(&["apply", "--timeout", "1m"]).ok();
+    assert_eq!(status()["ready"], true, "{}", status());
+}
+
+#[test]
 fn who_presses_ctrl_c_gets_130_and_the_next_run_goes_on() {
     let sandbox = with_site();
     // Never ready: the probe asks a port that nobody listens on.

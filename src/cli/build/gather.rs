@@ -19,7 +19,7 @@ use crate::parse::node::Layer;
 use crate::parse::source::Sources;
 use crate::parse::yaml;
 use crate::resolve::image_settings::{ImageSettings, image_settings};
-use crate::resolve::roles::find::BUILT_IN;
+use crate::resolve::roles::find::search_path;
 
 use super::super::args::Global;
 use super::super::error::CommandError;
@@ -81,9 +81,9 @@ pub fn gather(global: &Global, options: &Options) -> Result<Gathered, CommandErr
     };
     let directory = of_site.directory.clone();
     let places = Places {
-        roles: std::iter::once((directory.join("roles"), false))
-            .chain(global.role_directories.iter().map(|path| (path.clone(), true)))
-            .chain([(PathBuf::from(BUILT_IN), false)])
+        roles: search_path(Some(&directory), &global.role_directories)
+            .into_iter()
+            .map(|path| (path.clone(), global.role_directories.contains(&path)))
             .collect(),
         overrides: Some(directory.join("images/overrides")),
     };

@@ -23,7 +23,7 @@ use crate::port::engine::EngineError;
 
 use super::super::args::Global;
 use super::super::error::CommandError;
-use super::super::world::interrupted;
+use super::super::interrupted::interrupted;
 use super::progress::{Log, Reporter};
 
 /// What all builds share.

@@ -11,7 +11,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::edge::ssh::{SshError, SshTarget};
 use crate::model::time::Span;
+use crate::parse::ssh::{Hop, SshSettings, hops};
 
 /// Where Docker listens if nobody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -52,6 +54,10 @@ pub enum Endpoint {
         /// Whom we trust and who we are.
         certificates: Certificates,
     },
+    /// On a unix socket of a host that is entered over SSH.
+    Ssh(SshTarget),
+    /// Nobody knows, and this is why: every call fails with it. One host of a site must not keep the others waiting.
+    Nowhere(String),
 }
 
 /// The files that TLS needs, all PEM.
@@ -101,12 +107,33 @@ pub enum ConnectError {
         /// Why.
         reason: String,
     },
+    /// The way over SSH cannot be worked out.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(String),
 }
 
 impl ConnectOptions {
+    /// An engine behind an sshd.
+    pub fn ssh(target: SshTarget) -> Self {
+        Self { endpoint: Endpoint::Ssh(target), ..Self::default() }
+    }
+
+    /// An engine that cannot be called.
+    pub fn nowhere(why: String) -> Self {
+        Self { endpoint: Endpoint::Nowhere(why), ..Self::default() }
+    }
+
+    /// Whether the files that it names can be used.
+    pub fn check(&self) -> Result<(), ConnectError> {
+        match &self.endpoint {
+            Endpoint::Tls { certificates, .. } => tls_config(certificates).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
     /// From `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`, as `docker` reads them, except that a
     /// certificate directory without `DOCKER_TLS_VERIFY` verifies too.
     pub fn from_environment(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConnectError> {
@@ -117,6 +144,7 @@ impl ConnectOptions {
             (None, None) => None,
         };
         match set("DOCKER_HOST") {
+            Some(address) if address.starts_with("ssh://") => ssh(&address, &get),
             Some(address) => Self::parse(&address, certificates.map(|path| Certificates::in_directory(&path))),
             None => Ok(Self::default()),
         }
@@ -146,11 +174,28 @@ impl ConnectOptions {
                     return Err(ConnectError::Unprotected { address: address.to_owned() });
                 }
             }
-            "ssh" => return Err(wrong("SSH is not spoken here; use the engine's socket on its host")),
+            "ssh" => return Err(wrong("write `connection: {ssh: {...}}`")),
             _ => return Err(wrong("unix://PATH and tcp://HOST:PORT are known")),
         };
         Ok(Self { endpoint, ..Self::default() })
     }
+}
+
+/// `ssh://[USER@]HOST[:PORT][/SOCKET]`, as `docker` takes it.
+fn ssh(address: &str, get: &dyn Fn(&str) -> Option<String>) -> Result<ConnectOptions, ConnectError> {
+    let wrong = || ConnectError::Address {
+        address: address.to_owned(),
+        reason: "it must be ssh://[USER@]HOST[:PORT], a path behind it is the engine's socket",
+    };
+    let rest = address.strip_prefix("ssh://").ok_or_else(wrong)?;
+    let (place, socket) = match rest.split_once('/') {
+        Some((place, socket)) => (place, Some(format!("/{socket}")).filter(|socket| socket != "/")),
+        None => (rest, None),
+    };
+    let Ok([hop]) = <[Hop; 1]>::try_from(hops(place).map_err(|_| wrong())?) else { return Err(wrong()) };
+    let settings =
+        SshSettings { address: Some(hop.host), port: hop.port, user: hop.user, socket, ..SshSettings::default() };
+    Ok(ConnectOptions::ssh(SshTarget::resolve(&settings, Path::new("."), get)?))
 }
 
 fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
@@ -185,13 +230,15 @@ impl Endpoint {
         match self {
             Self::Unix(path) => format!("unix://{}", path.display()),
             Self::Tcp { host, port } | Self::Tls { host, port, .. } => join(host, *port),
+            Self::Ssh(target) => target.address(),
+            Self::Nowhere(_) => "nowhere".to_owned(),
         }
     }
 
-    /// What requests begin with. The name behind `http://` of a unix socket is never looked up.
+    /// What requests begin with. The name behind `http://` of a socket is never looked up.
     pub(super) fn base(&self) -> String {
         match self {
-            Self::Unix(_) => "http://docker".to_owned(),
+            Self::Unix(_) | Self::Ssh(_) | Self::Nowhere(_) => "http://docker".to_owned(),
             Self::Tcp { .. } => self.address().replacen("tcp", "http", 1),
             Self::Tls { .. } => self.address().replacen("tcp", "https", 1),
         }
@@ -199,7 +246,7 @@ impl Endpoint {
 }
 
 /// Reads the files anew; a renewed certificate is taken in by connecting anew.
-pub(super) fn tls_config(certificates: &Certificates) -> Result<ClientConfig, ConnectError> {
+pub(in crate::edge) fn tls_config(certificates: &Certificates) -> Result<ClientConfig, ConnectError> {
     let tls = |error: rustls::Error| ConnectError::Tls(error.to_string());
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -238,7 +285,7 @@ fn unusable(path: &Path, reason: impl std::fmt::Display) -> ConnectError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -258,6 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn ssh_is_taken_as_docker_takes_it() {
+        let from = |host: &str| from(&[("DOCKER_HOST", host), ("HOME", "/nonexistent"), ("USER", "me")]).unwrap();
+        assert_eq!(from("ssh://node.invalid").address(), "ssh://me@node.invalid");
+        let Endpoint::Ssh(target) = from("ssh://you@[fd00::1]:2222/run/x.sock") else { panic!("no SSH") };
+        assert_eq!(target.address(), "ssh://you@[fd00::1]:2222");
+        assert_eq!((target.socket.as_str(), target.hops.len()), ("/run/x.sock", 1));
+    }
+
+    #[test]
     fn tls_is_used_when_either_variable_asks_for_it() {
         let with = from(&[("DOCKER_HOST", "tcp://node1"), ("DOCKER_TLS_VERIFY", "1"), ("HOME", "/root")]).unwrap();
         assert!(matches!(&with, Endpoint::Tls { host, port: 2376, .. } if host == "node1"), "{with:?}");
@@ -271,7 +327,7 @@ mod tests {
         let text = |address: &str| from(&[("DOCKER_HOST", address)]).unwrap_err().to_string();
         insta::assert_snapshot!(text("tcp://10.0.0.1:2375"), @"`tcp://10.0.0.1:2375` is TCP without TLS beyond this machine, which would make everybody on the network root there: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH");
         insta::assert_snapshot!(text("unix://run/x"), @"`unix://run/x` is no address of an engine: the path of the socket must be absolute");
-        insta::assert_snapshot!(text("ssh://x"), @"`ssh://x` is no address of an engine: SSH is not spoken here; use the engine's socket on its host");
+        insta::assert_snapshot!(text("ssh://a,b"), @"`ssh://a,b` is no address of an engine: it must be ssh://[USER@]HOST[:PORT], a path behind it is the engine's socket");
         insta::assert_snapshot!(text("node1:2375"), @"`node1:2375` is no address of an engine: it has no scheme; unix://PATH and tcp://HOST:PORT are known");
         insta::assert_snapshot!(text("tcp://localhost:2375/x"), @"`tcp://localhost:2375/x` is no address of an engine: it must be HOST:PORT, without a path");
         insta::assert_snapshot!(text("tcp://localhost:99999"), @"`tcp://localhost:99999` is no address of an engine: it must be HOST:PORT, without a path");

@@ -363,8 +363,7 @@ pub(super) fn image(reply: wire::Image) -> ObservedImage {
             stop_signal: config.stop_signal.as_deref().filter(|text| !text.is_empty()).map(normal::signal),
             healthcheck: config.healthcheck.as_ref().map(healthcheck),
         },
-        users: None,
-        groups: None,
+        accounts: None,
     }
 }
 

@@ -18,6 +18,7 @@ use super::observer::{DockerObserver, ManagedPath};
 use super::transport::{escape, read_json};
 use super::{create, errors, exec, image, limits, network, wire};
 use crate::model::desired::{Hook, RegistryLogin};
+use crate::model::fileset::Contents;
 use crate::model::image::ImageRef;
 use crate::model::labels::Labels;
 use crate::model::network::{Attachment, NetworkSpec, VolumeSpec};
@@ -29,6 +30,7 @@ use crate::observe::observed::{
 use crate::port::engine::{
     Answer, CreateContainer, Engine, EngineError, ExecOutcome, LimitChange, LogChunk, ObserveEngine, OnProgress,
 };
+use crate::port::files::FileToWrite;
 
 /// For what makes the engine write or start processes: longer than for a question.
 const WORK: Span = Span::seconds(180);
@@ -261,6 +263,10 @@ impl Engine for DockerEngine {
         exec::run(&self.observer.transport, &escape(id), hook, timeout).await
     }
 
+    async fn put_files(&self, id: &str, directory: &str, files: &[FileToWrite]) -> Answer<()> {
+        self.unpack(id, directory, files).await
+    }
+
     async fn wait_container(&self, id: &str) -> Answer<i64> {
         let transport = &self.observer.transport;
         let path = format!("/containers/{}/wait?condition=not-running", escape(id));
@@ -345,6 +351,10 @@ impl ObserveEngine for DockerEngine {
         self.observer.list_networks().await
     }
 
+    async fn identity(&self) -> Answer<String> {
+        self.observer.identity().await
+    }
+
     async fn list_volumes(&self) -> Answer<Vec<String>> {
         self.observer.list_volumes().await
     }
@@ -363,6 +373,10 @@ impl ObserveEngine for DockerEngine {
 
     async fn read_file(&self, id: &str, path: &str) -> Answer<Bytes> {
         self.observer.read_file(id, path).await
+    }
+
+    async fn read_directory(&self, id: &str, path: &str) -> Answer<Contents> {
+        self.observer.read_directory(id, path).await
     }
 }
 

@@ -8,6 +8,8 @@ use std::error::Error as StdError;
 
 use bollard::errors::Error;
 
+use super::transport::NoWay;
+use crate::edge::ssh::SshError;
 use crate::model::time::Span;
 use crate::port::engine::EngineError;
 
@@ -88,11 +90,24 @@ pub(super) fn unreachable(address: &str, error: &(dyn StdError + 'static)) -> En
     let mut text = format!("{address}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
+        // It says all there is to say; what HTTP makes of it does not help.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(ssh) = error.downcast_ref::<SshError>().or_else(|| inner?.downcast_ref()) {
+            return EngineError::Unreachable(ssh.to_string());
+        }
+        if let Some(none) = inner.and_then(|inner| inner.downcast_ref::<NoWay>()) {
+            return EngineError::Unreachable(none.to_string());
+        }
         let next = error.to_string();
         if !text.contains(&next) {
             text = format!("{text}: {next}");
         }
         cause = error.source();
+    }
+    // With TLS 1.3 a server says only after the handshake that it does not want us, and who writes meanwhile may learn
+    // no more than that the connection is gone.
+    if text.ends_with("connection was not ready") {
+        text.push_str("; it ended as soon as it was made: does the engine accept our certificate?");
     }
     EngineError::Unreachable(text)
 }

@@ -25,25 +25,43 @@ pub(super) async fn run(transport: &Transport, id: &str, hook: &Hook, timeout: S
 }
 
 async fn go(transport: &Transport, id: &str, hook: &Hook) -> Answer<ExecOutcome> {
+    let exec = create(transport, id, hook, false, false).await?;
+    let start = json!({"Detach": false, "Tty": false});
+    let response = transport.open(Method::POST, &format!("/exec/{exec}/start"), Some(&start)).await?;
+    let output = logs::text(logs::chunks(transport.address(), response, false), OUTPUT, false).await?;
+    Ok(ExecOutcome { exit_code: exit_code(transport, &exec).await?, output })
+}
+
+/// Prepares a command, and gives the id of it.
+pub(super) async fn create(
+    transport: &Transport,
+    id: &str,
+    hook: &Hook,
+    input: bool,
+    terminal: bool,
+) -> Answer<String> {
     let environment: Vec<String> = hook.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let body = json!({
+        "AttachStdin": input,
         "AttachStdout": true,
         "AttachStderr": true,
+        "Tty": terminal,
         "Cmd": hook.command,
         "User": hook.user,
         "Privileged": hook.privileged,
         "WorkingDir": hook.working_dir,
         "Env": environment,
     });
-    let exec: wire::Created = transport.post(&format!("/containers/{id}/exec"), &body, transport.answer).await?;
-    let path = format!("/exec/{}", exec.id);
-    let start = json!({"Detach": false, "Tty": false});
-    let response = transport.open(Method::POST, &format!("{path}/start"), Some(&start)).await?;
-    let output = logs::text(logs::chunks(transport.address(), response, false), OUTPUT, false).await?;
+    let created: wire::Created = transport.post(&format!("/containers/{id}/exec"), &body, transport.answer).await?;
+    Ok(created.id)
+}
+
+/// The exit code of a command that has closed its output.
+pub(super) async fn exit_code(transport: &Transport, exec: &str) -> Answer<i64> {
     for _ in 0..ASK {
-        let state: wire::Exec = transport.get(&format!("{path}/json")).await?;
+        let state: wire::Exec = transport.get(&format!("/exec/{exec}/json")).await?;
         match state.exit_code {
-            Some(exit_code) if !state.running => return Ok(ExecOutcome { exit_code, output }),
+            Some(exit_code) if !state.running => return Ok(exit_code),
             _ => tokio::time::sleep(STEP).await,
         }
     }

@@ -7,6 +7,7 @@
 //! command) keeps a connection of its own, so it never holds up a question.
 
 mod archive;
+mod archives;
 mod build;
 mod connect;
 mod convert;
@@ -22,11 +23,14 @@ mod mounts;
 mod network;
 mod normal;
 mod observer;
+mod session;
 mod transport;
 mod version;
 mod wire;
 
 pub use build::{BuildRequest, DockerBuilder};
-pub use connect::{Certificates, ConnectError, ConnectOptions, Endpoint};
+pub(super) use connect::tls_config;
+pub use connect::{Certificates, ConnectError, ConnectOptions, DEFAULT_SOCKET, Endpoint};
 pub use engine::DockerEngine;
 pub use observer::{DockerObserver, ManagedPath};
+pub use session::{Resizer, Session, Size};

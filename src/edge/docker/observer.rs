@@ -15,6 +15,9 @@ use serde::Deserialize;
 use super::connect::{ConnectError, ConnectOptions};
 use super::transport::{Transport, escape};
 use super::{archive, convert, events, logs, network, version, wire};
+use crate::edge::ssh::SshLink;
+use crate::model::facts::HostFacts;
+use crate::model::fileset::{self, Contents};
 use crate::observe::observed::{
     ContainerSummary, EngineEvent, EngineVersion, ImageSummary, ObservedContainer, ObservedImage, ObservedNetwork,
 };
@@ -59,14 +62,39 @@ impl DockerObserver {
         self.transport.address()
     }
 
-    /// The daemon's own id. It takes a slow call (`/info`), so [`ObserveEngine::version`] leaves it out.
-    pub async fn daemon_id(&self) -> Answer<String> {
-        #[derive(Deserialize)]
+    /// The way to the engine's host over SSH, where that is how the engine is reached.
+    pub fn ssh(&self) -> Option<&SshLink> {
+        self.transport.ssh()
+    }
+
+    /// Whether the engine is on this machine, by its socket.
+    pub fn is_local(&self) -> bool {
+        self.transport.is_local()
+    }
+
+    /// What the engine says of its machine.
+    pub async fn machine(&self) -> Answer<HostFacts> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, rename_all = "PascalCase")]
         struct Info {
-            #[serde(rename = "ID", default)]
-            id: String,
+            name: String,
+            operating_system: String,
+            architecture: String,
+            kernel_version: String,
+            #[serde(rename = "NCPU")]
+            cpus: u32,
+            mem_total: u64,
         }
-        self.transport.get::<Info>("/info").await.map(|info| info.id)
+        let info: Info = self.transport.get("/info").await?;
+        Ok(HostFacts {
+            hostname: info.name,
+            os: info.operating_system,
+            architecture: info.architecture,
+            kernel: info.kernel_version,
+            cpus: info.cpus,
+            memory: info.mem_total,
+            interfaces: None,
+        })
     }
 
     /// The API's version, asked for only where nobody did so before.
@@ -128,6 +156,15 @@ impl ObserveEngine for DockerObserver {
         Ok(list.into_iter().map(network::observed).collect())
     }
 
+    async fn identity(&self) -> Answer<String> {
+        #[derive(Deserialize)]
+        struct Info {
+            #[serde(rename = "ID", default)]
+            id: String,
+        }
+        self.transport.get::<Info>("/info").await.map(|info| info.id)
+    }
+
     async fn list_volumes(&self) -> Answer<Vec<String>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -184,5 +221,11 @@ impl ObserveEngine for DockerObserver {
             }
         }
         Err(EngineError::Refused(format!("{path}: too many symbolic links")))
+    }
+
+    async fn read_directory(&self, id: &str, path: &str) -> Answer<Contents> {
+        // Each file has a header of its own.
+        let archive = self.download(id, path, 2 * fileset::MOST as u64 + 1024 * 1024).await?;
+        archive::files(path, &archive)
     }
 }

@@ -7,7 +7,6 @@
 //! otherwise each would open one that the pool throws away.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,6 +31,7 @@ use tower_service::Service;
 
 use super::connect::{ConnectError, ConnectOptions, Endpoint, tls_config};
 use super::errors;
+use crate::edge::ssh::{SshConnector, SshLink};
 use crate::model::time::Span;
 use crate::port::engine::{Answer, EngineError};
 
@@ -52,6 +52,11 @@ enum Pool {
     Unix(Client<UnixConnector, Body>),
     Tcp(Client<HttpConnector, Body>),
     Tls(Client<HttpsConnector<HttpConnector>, Body>),
+    /// Over SSH what carries much has connections of its own.
+    Ssh {
+        calls: Client<SshConnector, Body>,
+        bulk: Client<SshConnector, Body>,
+    },
 }
 
 impl Pool {
@@ -60,7 +65,25 @@ impl Pool {
             Self::Unix(client) => client.request(request).await,
             Self::Tcp(client) => client.request(request).await,
             Self::Tls(client) => client.request(request).await,
+            Self::Ssh { bulk, .. } if is_bulk(request.method(), request.uri().path()) => bulk.request(request).await,
+            Self::Ssh { calls, .. } => calls.request(request).await,
         }
+    }
+}
+
+/// Whether a request or its reply may be long, or wait for whoever reads it.
+fn is_bulk(method: &Method, path: &str) -> bool {
+    // bollard puts no version in front, other clients may.
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let ends = |last: &str| parts.last() == Some(&last);
+    match *method {
+        Method::GET => ["events", "logs", "archive", "export", "get", "attach"].into_iter().any(ends),
+        Method::PUT => ends("archive"),
+        Method::POST => {
+            let images = parts.contains(&"images") && (ends("create") || ends("push") || ends("load"));
+            images || ends("build") || ends("attach") || (parts.contains(&"exec") && ends("start"))
+        }
+        _ => false,
     }
 }
 
@@ -68,6 +91,7 @@ impl Pool {
 #[derive(Clone)]
 pub(super) struct Transport {
     pool: Arc<Pool>,
+    ssh: Option<SshLink>,
     base: Arc<str>,
     address: Arc<str>,
     questions: Arc<Semaphore>,
@@ -80,8 +104,12 @@ impl Transport {
     pub(super) fn new(options: &ConnectOptions) -> Result<Self, ConnectError> {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(KEPT_FOR).pool_max_idle_per_host(KEPT);
+        let mut ssh = None;
         let pool = match &options.endpoint {
-            Endpoint::Unix(path) => Pool::Unix(builder.build(UnixConnector { path: path.as_path().into() })),
+            Endpoint::Unix(path) => Pool::Unix(builder.build(UnixConnector { socket: Ok(path.as_path().into()) })),
+            Endpoint::Nowhere(why) => {
+                Pool::Unix(builder.build(UnixConnector { socket: Err(NoWay(why.as_str().into())) }))
+            }
             Endpoint::Tcp { .. } => Pool::Tcp(builder.build(tcp_connector())),
             Endpoint::Tls { certificates, .. } => Pool::Tls(
                 builder.build(
@@ -92,9 +120,18 @@ impl Transport {
                         .wrap_connector(tcp_connector()),
                 ),
             ),
+            Endpoint::Ssh(target) => {
+                let link = SshLink::new(target.clone());
+                let calls = builder.build(SshConnector::shared(link.clone()));
+                // A stream ends with its reply, so that its connection is free for the next.
+                let bulk = builder.pool_max_idle_per_host(0).build(SshConnector::alone(link.clone()));
+                ssh = Some(link);
+                Pool::Ssh { calls, bulk }
+            }
         };
         Ok(Self {
             pool: Arc::new(pool),
+            ssh,
             base: options.endpoint.base().into(),
             address: options.endpoint.address().into(),
             questions: Arc::new(Semaphore::new(AT_ONCE)),
@@ -170,6 +207,25 @@ impl Transport {
         Err(errors::from_status(status.as_u16(), &errors::message(&text)))
     }
 
+    /// Sends a request after which the connection belongs to the two ends, and carries what they please.
+    pub(super) async fn upgrade(&self, path: &str, body: &serde_json::Value) -> Answer<hyper::upgrade::Upgraded> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{}{path}", self.base))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .header(http::header::CONNECTION, "Upgrade")
+            .header(http::header::UPGRADE, "tcp")
+            .body(bollard::body_full(Bytes::from(body.to_string())))
+            .map_err(|error| EngineError::Refused(error.to_string()))?;
+        let response = self.pool.send(request).await.map_err(|error| errors::unreachable(&self.address, &error))?;
+        let status = response.status();
+        if status == http::StatusCode::SWITCHING_PROTOCOLS {
+            return hyper::upgrade::on(response).await.map_err(|error| errors::unreachable(&self.address, &error));
+        }
+        let text = self.collect_at_most(response, ERROR_TEXT as u64).await?;
+        Err(errors::from_status(status.as_u16(), &errors::message(&String::from_utf8_lossy(&text))))
+    }
+
     /// The rest of a reply.
     pub(super) async fn collect(&self, response: Response<Incoming>) -> Answer<Bytes> {
         match response.into_body().collect().await {
@@ -198,6 +254,16 @@ impl Transport {
     /// Gives something a limit of time.
     pub(super) async fn within<T>(&self, limit: Span, work: impl Future<Output = Answer<T>> + Send) -> Answer<T> {
         tokio::time::timeout(limit.duration(), work).await.unwrap_or(Err(EngineError::Timeout(limit)))
+    }
+
+    /// The way over SSH, where there is one.
+    pub(super) fn ssh(&self) -> Option<&SshLink> {
+        self.ssh.as_ref()
+    }
+
+    /// Whether it is this machine's.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(*self.pool, Pool::Unix(_))
     }
 
     /// Where the engine is, for people.
@@ -234,9 +300,14 @@ fn tcp_connector() -> HttpConnector {
     connector
 }
 
+/// Why there is no way to an engine.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoWay(Arc<str>);
+
 #[derive(Clone)]
 struct UnixConnector {
-    path: Arc<std::path::Path>,
+    socket: Result<Arc<std::path::Path>, NoWay>,
 }
 
 impl Service<Uri> for UnixConnector {
@@ -249,8 +320,11 @@ impl Service<Uri> for UnixConnector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let path = PathBuf::from(&*self.path);
-        Box::pin(async move { UnixStream::connect(path).await.map(|stream| UnixConnection(TokioIo::new(stream))) })
+        let socket = self.socket.clone();
+        Box::pin(async move {
+            let path = socket.map_err(std::io::Error::other)?;
+            UnixStream::connect(path).await.map(|stream| UnixConnection(TokioIo::new(stream)))
+        })
     }
 }
 

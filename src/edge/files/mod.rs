@@ -194,7 +194,7 @@ fn visit_to(tree: &Tree, path: &str, depth: usize, on_entry: &mut OnEntry<'_>) -
 }
 
 /// `INSTANCE/CREATE-HASH` in its parts.
-fn split(key: &str) -> Outcome<(&str, &str)> {
+pub(in crate::edge) fn split(key: &str) -> Outcome<(&str, &str)> {
     match key.split_once('/') {
         Some((instance, hash)) if is_name(instance) && is_name(hash) => Ok((instance, hash)),
         _ => Err(FilesError { path: key.to_owned(), reason: "is no directory of an instance's files".to_owned() }),
@@ -206,7 +206,7 @@ fn is_name(part: &str) -> bool {
 }
 
 /// Whether a path is one of a file: below `fixed` or `live`, with plain names only.
-fn is_path(path: &str) -> bool {
+pub(in crate::edge) fn is_path(path: &str) -> bool {
     let mut parts = path.split('/');
     matches!(parts.next(), Some(FIXED | LIVE))
         && path.contains('/')

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{atomic, system_words};
 use crate::model::desired::HostDesired;
 use crate::model::memory::HostMemory;
+use crate::model::names::HostName;
 use crate::port::store::{RecoveredMemory, Revision, Store, StoreError};
 use crate::report::event::Event;
 
@@ -27,6 +28,8 @@ const ASIDE: u32 = 9;
 #[derive(Clone, Debug)]
 pub struct DiskStore {
     state: PathBuf,
+    /// Where the key of the site is: with the other hosts' for one of several.
+    key: PathBuf,
 }
 
 /// A revision as it lies on the disk.
@@ -72,7 +75,33 @@ fn save(path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
 impl DiskStore {
     /// The store of a state directory, which need not exist yet. Nothing is written.
     pub fn open(state: &Path) -> Self {
-        Self { state: state.to_owned() }
+        Self { state: state.to_owned(), key: state.join("site.key") }
+    }
+
+    /// The store of one of several hosts that a state directory is for.
+    pub fn of_host(state: &Path, host: &HostName) -> Self {
+        Self { state: Self::home(state, host), key: state.join("site.key") }
+    }
+
+    /// Where the state of one of several hosts is.
+    pub fn home(state: &Path, host: &HostName) -> PathBuf {
+        state.join("hosts").join(host.as_str())
+    }
+
+    /// What tells the agent of this state directory from all others; made where there is none.
+    pub fn agent_id(state: &Path) -> Result<String, StoreError> {
+        let path = state.join("agent.id");
+        if let Some(known) = atomic::read(&path).map_err(failed(&path))? {
+            return Ok(String::from_utf8_lossy(&known).trim().to_owned());
+        }
+        let id = format!("{:032x}", rand::random::<u128>());
+        atomic::write(&path, id.as_bytes()).map_err(failed(&path))?;
+        Ok(id)
+    }
+
+    /// Makes another small file hold this, for us alone.
+    pub fn write_private(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        atomic::write(path, content).map_err(failed(path))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -207,7 +236,7 @@ impl Store for DiskStore {
     }
 
     fn site_key(&self) -> Result<Vec<u8>, StoreError> {
-        let path = self.path("site.key");
+        let path = self.key.clone();
         if let Some(text) = atomic::read(&path).map_err(failed(&path))? {
             return match hex::decode(text.trim_ascii()) {
                 Ok(key) if key.len() == KEY => Ok(key),

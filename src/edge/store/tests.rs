@@ -12,6 +12,7 @@ use crate::report::event::Severity;
 
 fn desired(generation: u64) -> HostDesired {
     HostDesired {
+        filesets: Vec::new(),
         site: SiteName::new("demo").unwrap(),
         host: HostName::new("here").unwrap(),
         generation,
@@ -22,6 +23,10 @@ fn desired(generation: u64) -> HostDesired {
         volumes: std::collections::BTreeMap::new(),
         registries: std::collections::BTreeMap::new(),
         sync: SyncPolicy::default(),
+        placement: std::collections::BTreeMap::new(),
+        budgets: Vec::new(),
+        behaviours: std::collections::BTreeMap::new(),
+        procedures: Vec::new(),
         secrets: Vec::new(),
     }
 }

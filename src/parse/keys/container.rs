@@ -2,9 +2,9 @@
 
 use crate::parse::leaves::{
     ABSOLUTE_PATH, ADDRESS, ASSIGNMENT, BLKIO_WEIGHT, BOOLEAN, BYTES, BYTES_OR_UNLIMITED, CAPABILITY, COMMAND_LINE,
-    COUNT, CPU_PERIOD, CPU_QUOTA, CPU_SHARES, CPUS, DEVICE, DEVICE_COUNT, DURATION, EXPOSE, EXTRA_HOST, HOST_ONLY,
-    IMAGE, IPC, LIMIT, MAC_ADDRESS, MEMORY, MODE, NAME, NETWORK_MODE, NUMBER_TEXT, OOM_SCORE, OWNER, PERCENT,
-    PORT_MAPPING, PUBLISHED, PULL_POLICY, RESTART, SIGNAL, TEXT, TMPFS, VOLUME,
+    COUNT, CPU_PERIOD, CPU_QUOTA, CPU_SHARES, CPUS, DEVICE, DEVICE_COUNT, DURATION, EXPOSE, EXTRA_HOST, IMAGE, IPC,
+    LIMIT, MAC_ADDRESS, MEMORY, MODE, NAME, NETWORK_MODE, NUMBER_TEXT, OOM_SCORE, OWNER, PERCENT, PID, PORT_MAPPING,
+    PUBLISHED, PULL_POLICY, RESTART, SIGNAL, TEXT, TMPFS, VOLUME,
 };
 use crate::parse::shape::Shape::{Either, List, Map, Object, OneOf};
 use crate::parse::shape::{Key, Shape, Table, key, refused, required};
@@ -58,10 +58,10 @@ pub const CONTAINER: &[Key] = &[
     key("cap_add", List(&CAPABILITY), "Capabilities on top of the engine's."),
     key("cap_drop", List(&CAPABILITY), "Capabilities taken away."),
     key("security_opt", TEXTS, "Options as `no-new-privileges:true`."),
-    key("pid", HOST_ONLY, "Process namespace: `host`."),
-    key("ipc", IPC, "Namespace of shared memory."),
-    key("uts", HOST_ONLY, "Namespace of the host name: `host`."),
-    key("userns_mode", HOST_ONLY, "User namespace: `host`."),
+    key("pid", PID, "Process namespace: `host`, or that of another container."),
+    key("ipc", IPC, "Namespace of shared memory, or that of another container."),
+    key("uts", PID, "Namespace of the host name: `host`."),
+    key("userns_mode", PID, "User namespace: `host`."),
     key("cgroup", OneOf(&["host", "private"]), "Control group namespace."),
     key("cgroup_parent", TEXT, "Control group below which the container's is made."),
     key("read_only", BOOLEAN, "Whether the root file system is read only."),
@@ -88,7 +88,11 @@ pub const CONTAINER: &[Key] = &[
     key("shm_size", BYTES, "Size of /dev/shm."),
     key("sysctls", PAIRS, "Kernel parameters of its namespaces."),
     key("storage_opt", Map(&TEXT), "Options of the storage driver, as `size`."),
-    key("network_mode", NETWORK_MODE, "`host`, `none` or `bridge`, instead of networks."),
+    key(
+        "network_mode",
+        NETWORK_MODE,
+        "Instead of networks: `host`, `none`, `bridge`, or those of another container (`service:NAME`).",
+    ),
     key("networks", Either(&[List(&NAME), Map(&Object(&ATTACHMENT))]), "Networks of the site that it joins."),
     key("mac_address", MAC_ADDRESS, "Hardware address of its first interface."),
     key("dns", Either(&[ADDRESS, List(&ADDRESS)]), "Name servers."),

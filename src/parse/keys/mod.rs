@@ -1,10 +1,13 @@
 //! The keys of the format, as tables: what the parser takes, what the schema offers and what the reference lists.
 
 pub mod container;
+pub mod fileset;
 pub mod kolla;
 pub mod ours;
+pub mod procedure;
 pub mod role;
 pub mod site;
+pub mod ssh;
 
 /// The service keys of the Compose Specification's JSON schema, one a line. A newer schema is taken in by replacing the
 /// list: the test below then names the keys that have to be honoured or refused.

@@ -1,6 +1,6 @@
 //! The keys of services and jobs that Mastic adds to those of Compose.
 
-use super::container::{COMMAND, CONTAINER, IDENTITY, LIFECYCLE, NO_LIFECYCLE, REFUSED};
+use super::container::{COMMAND, CONTAINER, IDENTITY, LIFECYCLE, NO_LIFECYCLE, PAIRS, REFUSED};
 use super::kolla::KOLLA;
 use crate::model::certificate::Part;
 use crate::parse::leaves::{
@@ -39,7 +39,7 @@ const COMMON: &[Key] = &[
     key(
         "depends_on",
         Either(&[List(&NAME), Map(&Object(&DEPENDENCY))]),
-        "What its first start and its upgrade wait for; a restart never does.",
+        "What its first start and its upgrade wait for; healing never does. With `restart: true` it is restarted after the other was updated or restarted by a person.",
     ),
     key(
         "expose_secrets",
@@ -58,7 +58,25 @@ const SERVICE_ONLY: &[Key] = &[
         "What an unhealthy container means; `report` by default.",
     ),
     key("drift", Object(&DRIFT), "What is left alone when somebody changes it by hand."),
+    key(
+        "variants",
+        Map(&Object(&VARIANT)),
+        "The same service with a patch each; only a procedure of its role chooses one.",
+    ),
+    key(
+        "hold_unless",
+        TEXT,
+        "An expression over `peers`: a dead instance that was ready before is not started while this is not known to be true. Nothing else ever keeps one from being started; a service on one host never waits.",
+    ),
 ];
+
+const VARIANT: Table = Table {
+    what: "a variant",
+    keys: &[&[
+        key("environment", PAIRS, "Environment on top of that of the service."),
+        key("command", COMMAND, "Instead of that of the service."),
+    ]],
+};
 
 const JOB_ONLY: &[Key] = &[
     key(
@@ -175,6 +193,10 @@ const ROLLOUT: Table = Table {
             OneOf(&["rollback", "halt", "rollback-all"]),
             "What a failed change means; `rollback` by default.",
         ),
+        key("canary", BOOLEAN, "Whether the first instance must be ready before others are touched; yes by default."),
+        key("pause_after", DURATION, "How long the others wait after the first instance became ready; 0 by default."),
+        key("quorum", POSITIVE, "How many instances must stay ready, whatever the budget allows."),
+        key("waves", List(&List(&TEXT)), "Hosts or groups, wave by wave; each is done before the next begins."),
     ]],
 };
 

@@ -1,6 +1,8 @@
 //! The keys of a role, and of its entries in a site.
 
+use super::fileset::FILESET;
 use super::ours::{JOB, NAMES, SERVICE};
+use super::procedure::{PROCEDURE, VALUE_PROBE};
 use super::site::{NETWORK, VARIABLES, VOLUME};
 use crate::parse::leaves::{BOOLEAN, NAME, NUMBER_TEXT, POSITIVE, TEXT};
 use crate::parse::shape::Shape::{Anything, List, Map, Object, OneOf};
@@ -39,10 +41,10 @@ const SPEC: Table = Table {
         key("provides", Map(&Object(&PROVIDED)), "What other roles reach: `endpoints.NAME` in their templates."),
         key("providers", Map(&Object(&PROVIDER)), "Kinds of objects that this role keeps for others."),
         key("objects", Map(&Object(&OBJECTS)), "Objects that others keep for this role."),
-        refused("probes", "probes with values are not available in this version; `ready` and `healthcheck` are"),
-        refused("procedures", "procedures are not available in this version"),
+        key("probes", Map(&Object(&VALUE_PROBE)), "Questions whose answers are values, for expressions over members."),
+        key("procedures", Map(&Object(&PROCEDURE)), "What is done about a service as a whole, step by step."),
         refused("changes", "changes as steps are not available in this version; order jobs with `depends_on`"),
-        refused("filesets", "filesets are not available in this version; a job can fill a volume"),
+        key("filesets", Map(&Object(&FILESET)), "Files that are born at run time and are the same on all hosts."),
         refused("host", "preparing the host is not available in this version"),
     ]],
 };

@@ -1,8 +1,10 @@
 //! The keys of a site outside its services and jobs.
 
 use super::container::PAIRS;
+use super::fileset::FILESET;
 use super::ours::{DEFAULTS, JOB, NAMES, SERVICE};
 use super::role::GENERATORS;
+use super::ssh::SSH;
 use crate::parse::leaves::{ADDRESS, BOOLEAN, CIDR, COUNT, DURATION, ENGINE, NAME, PERCENT, POSITIVE, TEXT};
 use crate::parse::shape::Shape::{Anything, Either, List, Map, Object, OneOf};
 use crate::parse::shape::{Shape, Table, key, refused, required};
@@ -47,6 +49,8 @@ pub const SPEC: Table = Table {
         key("configs", Map(&Object(&CONFIG)), "Contents that several services see as files."),
         key("services", Map(&Object(&SERVICE)), "Long-running containers."),
         key("jobs", Map(&Object(&JOB)), "Containers that run to completion."),
+        key("filesets", Map(&Object(&FILESET)), "Files that are born at run time and are the same on all hosts."),
+        key("budgets", Map(&Object(&BUDGET)), "How many hosts of a group may be worked on at once, by group."),
         key("sync", Object(&SYNC), "What may happen without a person."),
         key("images", Object(&IMAGES), "Registries."),
         key(
@@ -82,7 +86,7 @@ const CONNECTION: Table = Table {
     keys: &[&[
         key("local", Object(&LOCAL), "The engine of this machine, as the environment names it."),
         key("docker", Object(&DOCKER), "An engine by its address."),
-        key("ssh", Anything, "An engine over SSH."),
+        key("ssh", Object(&SSH), "The engine of another machine, by its sshd."),
     ]],
 };
 
@@ -249,6 +253,15 @@ const ENDPOINT: Table = Table {
         ),
         key("fqdn", TEXT, "The name under which it is known, used in URLs instead of the address."),
     ]],
+};
+
+const BUDGET: Table = Table {
+    what: "a budget of hosts",
+    keys: &[&[required(
+        "max_unavailable_hosts",
+        POSITIVE,
+        "How many of its hosts may be down, or have something taken down, at once.",
+    )]],
 };
 
 const SYNC: Table = Table {

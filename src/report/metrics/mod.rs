@@ -294,7 +294,6 @@ impl Metrics {
     /// A key was worked on.
     pub fn worked(&self, took: Duration) {
         self.measure(&definitions::QUEUE_WORK_DURATION, &[QUEUE], took);
-        self.working_for(&[]);
     }
 
     /// For how long each work that goes on has gone on.

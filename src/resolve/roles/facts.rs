@@ -137,7 +137,7 @@ fn provided(
     let mut all = Vec::new();
     for host in hosts {
         let layers = layers(&tree.site, &tree.groups, host, &request.extra_vars, Some(used));
-        let context = builder(&tree.site, &tree.groups, host, &layers, &tree.sources).build();
+        let context = builder(&tree.site, &tree.groups, host, &layers, &tree.sources, tree.data()).build();
         let mut expander = Expander::new(&templates, &context, &tree.sources);
         let outcome = expander.expand(node, "provides");
         if !expander.errors.is_empty() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::fileset::KEY;
 use crate::parse::diagnostic::{Diagnostic, Severity};
 use crate::parse::keys::role::ROLE;
 use crate::parse::node::Layer;
@@ -18,6 +19,12 @@ use crate::port::site_files::{Kind, SiteFiles};
 /// The roles that the program brings along, as a directory of [`SiteFiles`].
 pub const BUILT_IN: &str = "builtin:roles";
 
+/// Where roles are looked for, the first directory wins: in the site, in those that were named, in the program itself.
+pub fn search_path(site: Option<&Path>, named: &[PathBuf]) -> Vec<PathBuf> {
+    let of_site = site.map(|directory| directory.join("roles"));
+    of_site.into_iter().chain(named.iter().cloned()).chain([PathBuf::from(BUILT_IN)]).collect()
+}
+
 /// Reads roles, each once.
 pub struct Finder<'a> {
     files: &'a dyn SiteFiles,
@@ -27,9 +34,8 @@ pub struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// Looks in these directories, the first one wins, and then in the program.
-    pub fn new(files: &'a dyn SiteFiles, mut directories: Vec<PathBuf>, sources: &'a mut Sources) -> Self {
-        directories.push(PathBuf::from(BUILT_IN));
+    /// Looks in these directories, the first one wins ([`search_path`]).
+    pub fn new(files: &'a dyn SiteFiles, directories: Vec<PathBuf>, sources: &'a mut Sources) -> Self {
         Self { files, directories, sources, found: BTreeMap::new() }
     }
 
@@ -118,7 +124,21 @@ pub fn needed_secrets(role: &str, directories: &[PathBuf], files: &dyn SiteFiles
         let wanted = At::new(name, crate::parse::source::Place::default());
         let Some(role) = finder.find(&wanted, &mut errors) else { continue };
         names.extend(role.secrets.keys().cloned());
+        names.extend((!role.filesets.is_empty()).then(|| KEY.to_owned()));
         open.extend(role.includes.iter().map(|included| included.value.clone()));
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sites_own_roles_win_over_named_ones_and_those_over_the_programs() {
+        let named = [PathBuf::from("a"), PathBuf::from("b")];
+        let expected = ["s/roles", "a", "b", BUILT_IN].map(PathBuf::from);
+        assert_eq!(search_path(Some(Path::new("s")), &named), expected);
+        assert_eq!(search_path(None, &named), expected[1..]);
+    }
 }

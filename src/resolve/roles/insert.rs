@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::model::names::{JobName, NameError, ServiceName};
+use crate::model::names::{FilesetName, JobName, NameError, ServiceName};
 use crate::parse::container::lay_over;
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::node::{Entry as NodeEntry, Mapping, Node, Value};
@@ -19,6 +19,7 @@ use super::{Entry, names};
 pub(super) fn insert(site: &mut Site, entry: &Entry, errors: &mut Vec<Diagnostic>) -> Arc<RoleUse> {
     let role = &entry.role;
     let own_names = role.services.keys().chain(role.jobs.keys()).chain(role.objects.keys()).chain(role.volumes.keys());
+    let own_names = own_names.chain(role.filesets.keys());
     let called: IndexMap<String, String> =
         own_names.map(|own| (own.clone(), renamed(own, role.name.as_str(), entry.name.as_str()))).collect();
     let own = |key: &str| entry.node.get(key).filter(|_| !entry.is_included);
@@ -43,6 +44,7 @@ pub(super) fn insert(site: &mut Site, entry: &Entry, errors: &mut Vec<Diagnostic
     let jobs: Vec<(String, Written)> =
         role.jobs.iter().map(|(name, written)| (name.clone(), written.clone())).collect();
     put(&mut site.jobs, jobs, "jobs", &used, entry, errors, JobName::new);
+    put_filesets(site, &used, errors);
     for (section, declared) in [("networks", &role.networks), ("volumes", &role.volumes)] {
         for (name, written) in declared {
             declare(&mut site.spec, section, &used.name_of(name), written);
@@ -137,7 +139,35 @@ fn put<T: std::hash::Hash + Eq>(
         if let (Some(hosts), Value::Mapping(mapping)) = (hosts, &mut node.value) {
             mapping.entry("hosts".to_owned()).or_insert(NodeEntry { key_place: hosts.place, value: hosts.clone() });
         }
-        table.insert(key, Written { key_place: written.key_place, node, role: Some(used.clone()) });
+        table.insert(key, Written { key_place: written.key_place, node, role: Some(used.clone()), provider: None });
+    }
+}
+
+fn put_filesets(site: &mut Site, used: &Arc<RoleUse>, errors: &mut Vec<Diagnostic>) {
+    for (own, written) in &used.role.filesets {
+        if used.without.contains(own) {
+            continue;
+        }
+        let name = used.name_of(own);
+        let key = match FilesetName::new(name.clone()) {
+            Ok(key) => key,
+            Err(why) => {
+                errors.push(Diagnostic::error("N001", written.key_place, format!("`{name}`: {why}")));
+                continue;
+            }
+        };
+        if let Some(other) = site.filesets.get(&key) {
+            let message = format!("the fileset `{name}` is declared twice");
+            let error = Diagnostic::error("R003", other.key_place, message).also(written.key_place, "here, too");
+            errors.push(error.help("filesets of all roles share their names: call one of them otherwise"));
+            continue;
+        }
+        let mut node = written.node.clone();
+        if used.name.as_str() != used.role.name.as_str() {
+            references(&mut node, &used.names);
+        }
+        let written = Written { key_place: written.key_place, node, role: Some(used.clone()), provider: None };
+        site.filesets.insert(key, written);
     }
 }
 

@@ -11,10 +11,13 @@ use std::sync::Arc;
 
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::node::{Entry, Layer, Mapping, Node, Scalar, ScalarKind, Value};
+use crate::parse::read::At;
 use crate::parse::role::RoleUse;
-use crate::parse::site::{Site, Written};
+use crate::parse::service::{FileContent, FileEntry};
+use crate::parse::site::{Provided, Site, Written};
 use crate::parse::source::Place;
 
+use crate::model::file::{OnChange, Owner};
 use crate::model::names::JobName;
 
 /// Where the parts of the document lie.
@@ -25,11 +28,6 @@ const ITEMS: &str = "/run/mastic/objects/items.json";
 const SCRIPT: &str = "{ printf '{\"connection\":'; cat /run/mastic/objects/connection.json; printf ',\"items\":'; \
                       cat /run/mastic/objects/items.json; printf '}'; } | \"$@\"";
 
-/// First part of the source of a file that another role renders: what its program is told of the way to the server.
-pub const OF_PROVIDER: &str = "provider:";
-/// First part of the source of a file that is the program itself, from the folder `objects/` of the role that has it.
-pub const PROGRAM_OF_PROVIDER: &str = "program-of-provider:";
-
 /// Makes a job of every set of objects.
 pub fn add(site: &mut Site, errors: &mut Vec<Diagnostic>) {
     for used in site.roles.clone() {
@@ -39,83 +37,102 @@ pub fn add(site: &mut Site, errors: &mut Vec<Diagnostic>) {
             }
             let Some(provider) = written.node.get("provider").and_then(Node::as_text) else { continue };
             // One that is not there has been reported.
-            let Some((serving, declared)) = find(&site.roles, provider) else { continue };
+            let Some(provided) = find(&site.roles, provider) else { continue };
             let name = used.name_of(own);
             let Ok(key) = JobName::new(name.as_str()) else {
                 errors.push(Diagnostic::error("N001", written.key_place, format!("`{name}` is no name of a job")));
                 continue;
             };
-            let node = job(&used, written, &serving, &declared, provider);
+            let node = job(&used, written, &provided);
             if let Some(other) = site.jobs.get(&key) {
                 let error = Diagnostic::error("R003", written.key_place, format!("`{name}` is a job already"));
                 errors.push(error.also(other.key_place, "the job"));
                 continue;
             }
-            site.jobs.insert(key, Written { key_place: written.key_place, node, role: Some(used.clone()) });
+            let (role, provider) = (Some(used.clone()), Some(Arc::new(provided)));
+            site.jobs.insert(key, Written { key_place: written.key_place, node, role, provider });
         }
     }
 }
 
-/// A provider, as ROLE/KIND, with the use of the role that has it.
-pub fn find(roles: &[Arc<RoleUse>], provider: &str) -> Option<(Arc<RoleUse>, Written)> {
+/// A provider by ROLE/KIND.
+fn find(roles: &[Arc<RoleUse>], provider: &str) -> Option<Provided> {
     let (role, kind) = provider.split_once('/')?;
     let used = roles.iter().find(|used| used.name.as_str() == role)?;
-    Some((used.clone(), used.role.providers.get(kind)?.clone()))
+    Some(Provided { role: used.clone(), declared: used.role.providers.get(kind)?.node.clone() })
 }
 
-fn job(used: &RoleUse, written: &Written, serving: &RoleUse, declared: &Written, provider: &str) -> Node {
+fn job(used: &RoleUse, written: &Written, provided: &Provided) -> Node {
+    let (serving, declared) = (&provided.role, &provided.declared);
     let (place, layer) = (written.key_place, written.node.layer);
     let make = Maker { place, layer };
-    let program = declared.node.get("command").map(Node::items).unwrap_or_default();
+    let program = command(declared);
     let words = ["/bin/sh", "-c", SCRIPT, "objects"].map(|word| make.text(word));
     let verb = [make.text("apply")];
     let entrypoint = words.into_iter().chain(program.iter().cloned()).chain(verb).collect();
     let items = written.node.get("items").map_or_else(|| "[]".to_owned(), json_template);
     let content =
         make.mapping([("content", make.text(&items)), ("target", make.text(ITEMS)), ("mode", make.text("0444"))]);
-    let connection = make.mapping([
-        ("source", make.text(&format!("{OF_PROVIDER}{provider}"))),
-        ("target", make.text(CONNECTION)),
-        ("mode", make.text("0444")),
-    ]);
-    let mut files = vec![content, connection];
-    if let Some(path) = program.first().and_then(Node::as_text).filter(|path| path.starts_with('/')) {
-        files.push(make.mapping([
-            ("source", make.text(&format!("{PROGRAM_OF_PROVIDER}{provider}"))),
-            ("target", make.text(path)),
-            ("mode", make.text("0555")),
-        ]));
-    }
-    let service = declared.node.get("in").and_then(Node::as_text).unwrap_or_default();
+    let service = declared.get("in").and_then(Node::as_text).unwrap_or_default();
     let mut pairs = vec![
         ("like", make.text(&serving.name_of(service))),
         ("entrypoint", make.list(entrypoint)),
         ("command", make.list(Vec::new())),
         ("kolla", make.null()),
-        ("files", make.list(files)),
+        ("files", make.list(vec![content])),
     ];
     // As a mapping: a service is waited for until it is ready, a job until it is done.
     let before = |node: &Node, used: &RoleUse| -> Vec<(String, Node)> {
         let names = node.get("depends_on").map(Node::items).unwrap_or_default();
         names.iter().filter_map(|name| Some((used.name_of(name.as_text()?), make.mapping([])))).collect()
     };
-    let after: Vec<(String, Node)> =
-        before(&declared.node, serving).into_iter().chain(before(&written.node, used)).collect();
+    let after: Vec<(String, Node)> = before(declared, serving).into_iter().chain(before(&written.node, used)).collect();
     if !after.is_empty() {
         pairs.push(("depends_on", make.mapping(after.iter().map(|(name, node)| (name.as_str(), node.clone())))));
     }
     make.mapping(pairs)
 }
 
+fn command(declared: &Node) -> &[Node] {
+    declared.get("command").map(Node::items).unwrap_or_default()
+}
+
+/// The files of a job that come from the role that keeps its objects, beside what its own role asks for.
+pub fn files(provided: &Arc<Provided>, place: Place) -> Vec<FileEntry> {
+    let connection = file(FileContent::ConnectionOf(provided.clone()), CONNECTION, 0o444, place);
+    let path = command(&provided.declared).first().and_then(Node::as_text).filter(|path| path.starts_with('/'));
+    let program = path.map(|path| file(FileContent::ProgramOf(provided.clone()), path, 0o555, place));
+    [connection].into_iter().chain(program).collect()
+}
+
+fn file(content: FileContent, target: &str, mode: u32, place: Place) -> FileEntry {
+    FileEntry {
+        content,
+        target: At::new(target.to_owned(), place),
+        name: None,
+        mode,
+        owner: Owner::Id(0),
+        group: Owner::Id(0),
+        template: None,
+        on_change: At::new(OnChange::Replace, place),
+        signal: None,
+        exec: None,
+        validate: None,
+        format: None,
+        optional: false,
+        place,
+    }
+}
+
 /// The path of a provider's program in its role; programs that an image brings along are not there.
-pub fn program(serving: &RoleUse, declared: &Written) -> Option<PathBuf> {
-    let path = declared.node.get("command")?.items().first()?.as_text()?;
-    Some(serving.role.directory.join("objects").join(Path::new(path).file_name()?))
+pub fn program(provided: &Provided) -> Option<PathBuf> {
+    let path = command(&provided.declared).first()?.as_text()?;
+    Some(provided.role.role.directory.join("objects").join(Path::new(path).file_name()?))
 }
 
 /// What a provider's programs are told about the way to the server, as a template.
-pub fn connection_template(declared: &Written) -> String {
-    declared.node.get("connection").map_or_else(|| "{}".to_owned(), json_template)
+pub fn connection_template(provided: &Provided) -> String {
+    provided.declared.get("connection").map_or_else(|| "{}".to_owned(), json_template)
 }
 
 /// A tree as a template of JSON: values keep their types, and any text survives.

@@ -21,6 +21,8 @@ pub fn references(node: &mut Node, names: &IndexMap<String, String>) {
     let Value::Mapping(mapping) = &mut node.value else { return };
     for (key, entry) in mapping.iter_mut() {
         match key.as_str() {
+            // Those that see a fileset.
+            "services" => each(&mut entry.value, |name| names.get(name).cloned()),
             "depends_on" => list_or_keys(&mut entry.value, names),
             "like" | "service" => text(&mut entry.value, |name| names.get(name).cloned()),
             "volumes_from" => each(&mut entry.value, |name| before_colon(name, names)),
@@ -32,6 +34,10 @@ pub fn references(node: &mut Node, names: &IndexMap<String, String>) {
                     }
                 }
             }
+            "network_mode" | "pid" | "ipc" => text(&mut entry.value, |value| {
+                let name = value.strip_prefix("service:")?;
+                names.get(name).map(|name| format!("service:{name}"))
+            }),
             "done_when" => key_text(&mut entry.value, "service", |name| names.get(name).cloned()),
             _ => {}
         }

@@ -124,7 +124,6 @@ fn a_role_brings_its_services_and_those_of_what_it_includes() {
     service web (role web) image reg:5000/kolla/web:1
       CACHE=cache://10.0.0.1:11211
       SERVERS=10.0.0.1,10.0.0.2
-    job install image reg:5000/kolla/cache:1
     ");
 }
 
@@ -375,6 +374,18 @@ fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
     assert_eq!(json(1), serde_json::json!({"port": 3306, "password": "r00t", "urls": "http://127.0.0.1 "}));
     assert_eq!((job.files[2].target.as_str(), job.files[2].mode), ("/usr/lib/objects", 0o555));
     assert!(!format!("{:?}", job.files[0].shown).contains("s3"), "people see a placeholder");
+}
+
+#[test]
+fn words_of_objects_mean_nothing_in_the_source_of_a_file() {
+    for source in ["provider:sql/user", "program-of-provider:sql/user", "provider:nobody"] {
+        let site = site(&format!(
+            "  hosts: {{one: {{}}}}\n  secrets: {{sql_root: {{file: root}}}}\n  roles: [{{role: sql}}]\n  services:\n    a: {{image: a, hosts: [one], files: [{{source: '{source}', target: /x}}]}}\n"
+        ));
+        let errors = compiled(&site, "one", &[("roles/sql/role.yaml", SERVER), ("root", "x")]).unwrap_err();
+        assert!(errors.contains(&format!("cannot read `{source}`")), "{errors}");
+        assert!(errors.contains("site.yaml:"), "{errors}");
+    }
 }
 
 #[test]

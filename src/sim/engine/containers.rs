@@ -161,6 +161,7 @@ impl HostState {
             proven: false,
             ready_since: None,
             good: false,
+            own_files: BTreeMap::new(),
             started_by_stranger: false,
         };
         let networks: Vec<_> = request.networks.iter().take(if half { 1 } else { usize::MAX }).collect();

@@ -29,7 +29,7 @@ impl HostState {
         let missing = || EngineError::NotFound(format!("No such image: {reference}"));
         let id = self.image_id(reference).ok_or_else(missing)?;
         let image = self.images.get(&id).ok_or_else(missing)?;
-        Ok(ObservedImage { id, defaults: image.defaults.clone(), users: None, groups: None })
+        Ok(ObservedImage { id, defaults: image.defaults.clone(), accounts: None })
     }
 
     pub(in crate::sim) fn pull(

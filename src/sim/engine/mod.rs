@@ -19,6 +19,7 @@ use super::faults::{Fault, Moment};
 use super::state::HostState;
 use super::world::SimHost;
 use crate::model::desired::{Hook, RegistryLogin};
+use crate::model::fileset::Contents;
 use crate::model::image::ImageRef;
 use crate::model::labels::Labels;
 use crate::model::network::{Attachment, NetworkSpec, VolumeSpec};
@@ -29,6 +30,7 @@ use crate::observe::observed::{
 use crate::port::engine::{
     Answer, CreateContainer, Engine, EngineError, ExecOutcome, LimitChange, LogChunk, ObserveEngine, OnProgress,
 };
+use crate::port::files::FileToWrite;
 
 /// The engine of a simulated host. Copies are the same engine.
 #[derive(Clone, Debug)]
@@ -153,6 +155,10 @@ impl ObserveEngine for SimEngine {
         self.ask("list networks", "", |state| Ok(state.networks.values().cloned().collect())).await
     }
 
+    async fn identity(&self) -> Answer<String> {
+        self.ask("identity", "", |state| Ok(state.version.id.clone())).await
+    }
+
     async fn list_volumes(&self) -> Answer<Vec<String>> {
         self.ask("list volumes", "", |state| Ok(state.volumes.keys().cloned().collect())).await
     }
@@ -183,6 +189,14 @@ impl ObserveEngine for SimEngine {
         })
         .await
     }
+
+    async fn read_directory(&self, id: &str, path: &str) -> Answer<Contents> {
+        self.ask("read directory", id, |state| {
+            let id = state.find(id)?;
+            Ok(state.directory_in_container(&id, path))
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -190,14 +204,17 @@ impl Engine for SimEngine {
     async fn pull(&self, image: &ImageRef, login: Option<&RegistryLogin>, progress: OnProgress<'_>) -> Answer<()> {
         let published = self.host.published(image);
         if let Some(published) = &published {
-            progress(crate::port::engine::PullProgress {
-                layer: "layer".to_owned(),
-                status: "Downloading".to_owned(),
-                current: 0,
-                total: published.image.size,
-            });
-            self.host.alive().await;
-            tokio::time::sleep(published.takes.duration()).await;
+            let total = published.image.size;
+            for current in [0, total / 2] {
+                progress(crate::port::engine::PullProgress {
+                    layer: "layer".to_owned(),
+                    status: "Downloading".to_owned(),
+                    current,
+                    total,
+                });
+                self.host.alive().await;
+                tokio::time::sleep(published.takes.duration() / 2).await;
+            }
         }
         self.change("pull", image.as_str(), |state, _| state.pull(image, login, published)).await
     }
@@ -303,6 +320,17 @@ impl Engine for SimEngine {
         }
         tokio::time::sleep(std::time::Duration::from_millis(begun.0)).await;
         Ok(begun.1)
+    }
+
+    async fn put_files(&self, id: &str, directory: &str, files: &[FileToWrite]) -> Answer<()> {
+        self.change("put files", &self.name(id), |state, half| {
+            let container = state.container(id)?;
+            let count = if half { files.len() / 2 } else { files.len() };
+            let put = files.iter().take(count).map(|file| (format!("{directory}/{}", file.path), file.content.clone()));
+            container.own_files.extend(put);
+            Ok(())
+        })
+        .await
     }
 
     async fn wait_container(&self, id: &str) -> Answer<i64> {

@@ -31,7 +31,7 @@ async fn the_engine_tells_its_version() {
         format!("{}.{}", version.api.0, version.api.1),
         docker(&["version", "-f", "{{.Server.APIVersion}}"]).trim()
     );
-    assert_eq!(engine.observer().daemon_id().await.unwrap(), docker(&["info", "-f", "{{.ID}}"]).trim());
+    assert_eq!(engine.identity().await.unwrap(), docker(&["info", "-f", "{{.ID}}"]).trim());
 }
 
 #[tokio::test(flavor = "multi_thread")]

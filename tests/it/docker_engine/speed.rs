@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use mastic::edge::docker::{ConnectOptions, Endpoint};
@@ -55,28 +55,4 @@ async fn open_streams_leave_room_for_questions() {
     assert!(events.iter().all(Result::is_ok) && logs.iter().all(Result::is_ok));
     let questions = join_all((0..100).map(|_| bench.engine.inspect_container(&id)));
     all_well(&tokio::time::timeout(Duration::from_secs(30), questions).await.expect("questions are not held up"));
-}
-
-/// Medians of interleaved rounds, with room for what else runs here.
-#[tokio::test(flavor = "multi_thread")]
-async fn asking_through_the_pool_is_no_slower_than_a_connection_each() {
-    let bench = Bench::new().await;
-    let id = bench.run("timed", ContainerSettings::default()).await;
-    let plain = bollard::Docker::connect_with_defaults().unwrap();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..7 {
-        let begin = Instant::now();
-        all_well(&join_all((0..200).map(|_| bench.engine.inspect_container(&id))).await);
-        ours.push(begin.elapsed());
-        let begin = Instant::now();
-        let answers = join_all(
-            (0..200).map(|_| plain.inspect_container(&id, None::<bollard::query_parameters::InspectContainerOptions>)),
-        )
-        .await;
-        theirs.push(begin.elapsed());
-        drop(answers);
-    }
-    ours.sort();
-    theirs.sort();
-    assert!(ours[3] < theirs[3].mul_f64(1.5), "{:?} through the pool, {:?} without", ours[3], theirs[3]);
 }

@@ -12,6 +12,7 @@ use mastic::control::reconciler::{Mode, Reconciler};
 use mastic::model::desired::HostDesired;
 use mastic::model::time::Span;
 use mastic::plan::host::PlanInstance;
+use mastic::port::clock::Clock as _;
 use mastic::report::metrics::Metrics;
 use mastic::sim::world::SimHost;
 use tokio::sync::mpsc;
@@ -41,6 +42,41 @@ impl SiteSource for Source {
     }
 }
 
+fn ports(host: &SimHost, source: &Source, planner: &Arc<PlanInstance>) -> Ports {
+    let metrics = Arc::new(Metrics::new("0", "0").unwrap());
+    Ports {
+        engine: Arc::new(host.engine()),
+        files: Arc::new(host.files()),
+        store: Arc::new(host.store()),
+        clock: Arc::new(host.clock()),
+        coordinator: Arc::new(host.coordinator()),
+        vault: Arc::new(mastic::edge::vault::AeadVault),
+        prober: Arc::new(host.prober()),
+        source: Arc::new(source.clone()),
+        published: Published::new(super::site::site_name(), metrics.clone()),
+        metrics,
+        planner: planner.clone(),
+    }
+}
+
+/// One `apply` by a loop of its own, as the command line runs it; the stream of events comes up meanwhile. Ends by itself;
+/// gives the metrics.
+pub async fn apply_once(host: &SimHost, source: &Source, planner: &Arc<PlanInstance>) -> String {
+    let ports = ports(host, source, planner);
+    let published = ports.published.clone();
+    let (inputs, receiver) = mpsc::channel(16);
+    let (replies, mut answers) = Replies::channel();
+    let wait = Some(Wait { timeout: Some(Span::seconds(60)) });
+    let command = Command::Reconcile(Reconcile { user: "tester".to_owned(), wait, ..Reconcile::default() });
+    inputs.try_send(Input::Request(Box::new(Request { command, replies }))).unwrap();
+    inputs.try_send(Input::EventsConnected).unwrap();
+    let mode = Mode { follow_source: true, act: true, on_request: true, once: true };
+    Reconciler::new(ports, mode).unwrap().run(receiver).await;
+    let answer = std::iter::from_fn(|| answers.try_recv().ok()).last();
+    assert!(matches!(&answer, Some(Reply::Result(outcome)) if outcome.message.starts_with("converged")), "{answer:?}");
+    published.metrics().text(host.clock().now())
+}
+
 /// A running agent.
 pub struct Agent {
     inputs: mpsc::Sender<Input>,
@@ -51,23 +87,12 @@ pub struct Agent {
 impl Agent {
     /// Starts one.
     pub fn start(host: &SimHost, source: &Source, planner: &Arc<PlanInstance>) -> Self {
-        let metrics = Arc::new(Metrics::new("0", "0").unwrap());
-        let published = Published::new(super::site::site_name(), metrics.clone());
-        let ports = Ports {
-            engine: Arc::new(host.engine()),
-            files: Arc::new(host.files()),
-            store: Arc::new(host.store()),
-            clock: Arc::new(host.clock()),
-            coordinator: Arc::new(host.coordinator()),
-            prober: Arc::new(host.prober()),
-            source: Arc::new(source.clone()),
-            metrics,
-            published: published.clone(),
-            planner: planner.clone(),
-        };
+        let ports = ports(host, source, planner);
+        let published = ports.published.clone();
         let (inputs, receiver) = mpsc::channel(256);
         let follow = events::follow(Arc::new(host.engine()), ports.clock.clone(), inputs.clone());
-        let reconciler = Reconciler::new(ports, Mode { follow_source: true, act: true, on_request: false }).unwrap();
+        let reconciler =
+            Reconciler::new(ports, Mode { follow_source: true, act: true, on_request: false, once: false }).unwrap();
         let tasks = vec![tokio::spawn(reconciler.run(receiver)), tokio::spawn(follow)];
         Self { inputs, published, tasks }
     }
@@ -92,6 +117,15 @@ impl Agent {
             }
         }
         None
+    }
+
+    /// What an `apply` is told while it waits.
+    pub fn listen_to_apply(&self) -> mpsc::Receiver<Reply> {
+        let (replies, receiver) = Replies::channel();
+        let wait = Some(Wait { timeout: Some(Span::seconds(3600)) });
+        let command = Command::Reconcile(Reconcile { user: "tester".to_owned(), wait, ..Reconcile::default() });
+        self.inputs.try_send(Input::Request(Box::new(Request { command, replies }))).unwrap();
+        receiver
     }
 
     /// `apply --retry`: everything once more, until it is converged or stuck.

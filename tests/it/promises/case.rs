@@ -312,6 +312,8 @@ impl Case {
                     let name = subject["service"].as_str().or(subject["job"].as_str()).unwrap_or_default();
                     text.push_str(&format!("{name}: {} {}\n", condition["type"], condition["message"]));
                 }
+                let name = subject["service"].as_str().or(subject["job"].as_str()).unwrap_or_default();
+                text.push_str(&format!("{name} is {}\n", subject["state"].as_str().unwrap_or_default()));
             }
         }
         text

@@ -118,7 +118,9 @@ fn wrong_settings(container: &ObservedContainer, spec: &InstanceDesired) -> Opti
     }
     let networks: Vec<&str> = spec.networks.keys().map(mastic::model::names::NetworkName::as_str).collect();
     let attached: Vec<&str> = detail.networks.keys().map(String::as_str).filter(|name| *name != "bridge").collect();
-    if networks != attached {
+    // Who names none, nor another mode, is on the default one.
+    let on_default = spec.networks.is_empty() && spec.settings.network_mode.is_none();
+    if networks != attached || on_default && !detail.networks.contains_key("bridge") {
         return Some(format!("it hangs on {attached:?}, not on {networks:?}"));
     }
     for (network, attachment) in &spec.networks {

@@ -71,6 +71,7 @@ pub fn image(program: Program) -> SimImage {
 /// A site on one host.
 pub fn random_site(random: &mut StdRng) -> HostDesired {
     let mut desired = HostDesired {
+        filesets: Vec::new(),
         site: site_name(),
         host: host_name(),
         generation: 0,
@@ -80,6 +81,10 @@ pub fn random_site(random: &mut StdRng) -> HostDesired {
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         registries: BTreeMap::new(),
+        placement: BTreeMap::new(),
+        budgets: Vec::new(),
+        behaviours: BTreeMap::new(),
+        procedures: Vec::new(),
         secrets: Vec::default(),
         sync: SyncPolicy { protect_volumes: false, ..SyncPolicy::default() },
     };
@@ -133,6 +138,7 @@ fn mount(service: &mut InstanceDesired) {
 
 fn random_service(random: &mut StdRng, name: &str, site: &HostDesired) -> InstanceDesired {
     let mut service = InstanceDesired {
+        filesets: Vec::new(),
         service: ServiceName::new(name).unwrap(),
         role: None,
         container_name: ContainerName::new(if random.random_bool(0.8) { name.to_owned() } else { format!("c_{name}") })
@@ -220,6 +226,7 @@ fn file(random: &mut StdRng, target: &str, on_change: OnChange) -> FileSpec {
         group: owner([0, 1001][random.random_range(0..2)]),
         on_change,
         path: String::new(),
+        fileset: None,
     }
 }
 
@@ -274,6 +281,7 @@ pub fn change_something(random: &mut StdRng, service: &mut InstanceDesired) {
 
 fn random_job(random: &mut StdRng, site: &HostDesired) -> JobDesired {
     let mut job = JobDesired {
+        filesets: Vec::new(),
         job: JobName::new("migrate").unwrap(),
         role: None,
         container_name: ContainerName::new("migrate").unwrap(),
@@ -439,9 +447,16 @@ pub fn edit(desired: &mut HostDesired, name: &str, change: impl FnOnce(&mut Inst
 
 /// Gives the job other inputs.
 pub fn run_job_again(desired: &mut HostDesired) {
+    change_job(desired, |job| {
+        job.settings.environment = Some(BTreeMap::from([("RUN".to_owned(), "again".to_owned())]));
+    });
+}
+
+/// Edits the jobs.
+pub fn change_job(desired: &mut HostDesired, change: impl Fn(&mut JobDesired)) {
     for job in desired.jobs.values_mut() {
         let job = Arc::make_mut(job);
-        job.settings.environment = Some(BTreeMap::from([("RUN".to_owned(), "again".to_owned())]));
+        change(job);
         seal_job(job, None, KEY);
     }
 }

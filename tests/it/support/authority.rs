@@ -47,12 +47,17 @@ impl Authority {
     /// NAME/cert.pem and NAME/key.pem, beside a copy of the authority's ca.pem.
     #[track_caller]
     pub fn issue(&self, name: &str, extensions: &str) {
+        self.issue_to(name, &format!("/CN={name}"), extensions);
+    }
+
+    /// The same for a subject of its own.
+    #[track_caller]
+    pub fn issue_to(&self, name: &str, subject: &str, extensions: &str) {
         std::fs::create_dir(self.directory.path().join(name)).unwrap();
         let (key, request) = (self.file(&format!("{name}/key.pem")), self.file("request.pem"));
         let (certificate, extra) = (self.file(&format!("{name}/cert.pem")), self.file("extensions"));
         std::fs::write(&extra, extensions).unwrap();
-        let subject = format!("/CN={name}");
-        openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", &key, "-out", &request]);
+        openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-subj", subject, "-keyout", &key, "-out", &request]);
         openssl(&[
             "x509",
             "-req",

@@ -30,13 +30,13 @@ impl Inside {
             role_directories: Vec::new(),
             site_key: Vec::new(),
         };
-        let place = Place { state: sandbox.state(), request: Some(request) };
-        let mut world = World::open(&place, Access::Act, "test").await.unwrap();
+        let place = Place { state: sandbox.state(), request: Some(request), selected: Vec::new(), etcd: None };
+        let world = World::open(&place, Access::Act, "test").await.unwrap();
         // The engine tells real times: the clock begins with them.
         let real = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
         let clock = SimClock::new(1);
         clock.set_skew(real - BEGINNING);
-        world.ports.clock = std::sync::Arc::new(clock.clone());
+        let world = world.with_clock(&std::sync::Arc::new(clock.clone()));
         Self { running: world.start_agent().unwrap(), clock }
     }
 

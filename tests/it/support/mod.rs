@@ -6,11 +6,14 @@ mod authority;
 mod daemon;
 mod disk;
 mod engine;
+mod etcd;
 mod inside;
+mod lab;
 mod program;
 mod proxy;
 mod registry;
 mod sandbox;
+mod sshd;
 
 use std::process::{Command, Output};
 
@@ -18,11 +21,14 @@ pub use authority::Authority;
 pub use daemon::Daemon;
 pub use disk::Disk;
 pub use engine::{call, causes, differences, inspect, life, look, made, made_with, recreate};
+pub use etcd::{Etcd, PASSWORD as ETCD_PASSWORD};
 pub use inside::Inside;
+pub use lab::Lab;
 pub use program::{Background, Run};
-pub use proxy::Proxy;
+pub use proxy::{Proxy, engine_socket};
 pub use registry::{Registry, Trust};
 pub use sandbox::Sandbox;
+pub use sshd::{Agent, Sshd};
 
 /// Runs the `docker` command, the third party that tells what is really there; fails the test if it fails.
 #[track_caller]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// `mastic` as it was built for this test, in an environment without surprises.
@@ -22,6 +22,8 @@ pub struct Run {
     pub code: i32,
     /// Standard output.
     pub stdout: String,
+    /// Standard output as it came.
+    pub bytes: Vec<u8>,
     /// Standard error.
     pub stderr: String,
     command: String,
@@ -32,11 +34,17 @@ impl Run {
     #[track_caller]
     pub fn of(mut command: Command) -> Self {
         let output = command.output().unwrap();
+        Self::new(output, format!("{command:?}"))
+    }
+
+    /// One that a test has run itself, of which it knows what it was.
+    pub fn new(output: Output, command: String) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            command: format!("{command:?}"),
+            bytes: output.stdout,
+            command,
         }
     }
 
@@ -45,12 +53,7 @@ impl Run {
     pub fn ended(child: Child, input: ChildStdin) -> Self {
         let output = child.wait_with_output().unwrap();
         drop(input);
-        Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            command: "a command at a terminal".to_owned(),
-        }
+        Self::new(output, "a command at a terminal".to_owned())
     }
 
     /// Fails the test unless it ended with 0; gives standard output.
@@ -69,7 +72,7 @@ impl Run {
 
 impl fmt::Display for Run {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { code, stdout, stderr, command } = self;
+        let Self { code, stdout, stderr, command, .. } = self;
         write!(formatter, "{command}\nended with {code}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
     }
 }

@@ -54,6 +54,14 @@ impl Sandbox {
         path
     }
 
+    /// Writes `site.yaml` for this machine alone: below the head that all such sites have, what the test is about (two
+    /// spaces deep, as it stands below `spec`). Again it is an edit.
+    #[track_caller]
+    pub fn site(&self, spec: &str) -> PathBuf {
+        let head = "apiVersion: mastic/v1\nkind: Site\nmetadata: {name: '@'}\nspec:\n  hosts: {here: {}}\n";
+        self.write("site.yaml", &format!("{head}{spec}"))
+    }
+
     /// Runs `mastic ARGUMENTS` to its end, with this sandbox's state directory.
     #[track_caller]
     pub fn mastic(&self, arguments: &[&str]) -> Run {
@@ -131,7 +139,7 @@ fn base_image() -> &'static str {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let of_ours = |name: &&str| name.starts_with(&format!("{}-", self.prefix));
+        let of_ours = |name: &&str| name.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with(['-', '.']));
         for (list, remove) in [
             (&["ps", "-a", "--format", "{{.Names}}"][..], &["rm", "-fv"][..]),
             (&["network", "ls", "--format", "{{.Name}}"], &["network", "rm"]),

@@ -1,0 +1,216 @@
+//! Whether a host may disrupt its instance of a service now, seen from the whole site. Pure.
+//!
+//! In: the rules of the service's rollout, what every host last said of itself, and who holds a slot. Out: yes, or the
+//! first reason why not. What is not known counts as down.
+
+use std::collections::BTreeSet;
+
+use crate::model::names::{HostName, ServiceName};
+use crate::model::peers::{Ask, InstanceReport, Reports};
+use crate::model::time::Timestamp;
+
+/// Why it may not begin now.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The spec has failed on a host.
+    #[error("the rollout is halted: it failed on {0}")]
+    Halted(HostName),
+    /// As many as may be are down, or not known to be up.
+    #[error("{} of at most {most} may be down: {}", down.len(), names(down))]
+    Budget {
+        /// Who is, or may soon be, down.
+        down: Vec<HostName>,
+        /// How many may be.
+        most: u32,
+    },
+    /// Too few would stay ready.
+    #[error("only {ready} others are ready, and {quorum} have to stay so")]
+    Quorum {
+        /// Others that are ready.
+        ready: u32,
+        /// How many must be.
+        quorum: u32,
+    },
+    /// The first instance has to show that it is good.
+    #[error("{0} goes first")]
+    Canary(HostName),
+    /// An earlier wave is not done.
+    #[error("an earlier wave is not done: {0}")]
+    Wave(HostName),
+    /// The pause after the first one.
+    #[error("it pauses after the first instance until {0}")]
+    Pause(Timestamp),
+    /// Too many hosts of a group are being worked on.
+    #[error("{} of at most {most} hosts of `{group}` may be down: {}", down.len(), names(down))]
+    Hosts {
+        /// Group.
+        group: String,
+        /// Who is.
+        down: Vec<HostName>,
+        /// How many may be.
+        most: u32,
+    },
+}
+
+impl Refusal {
+    /// Whether it ends without anybody doing anything.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Pause(_))
+    }
+}
+
+fn names(hosts: &[HostName]) -> String {
+    hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// A slot that is taken: by whom, and of which service.
+pub type Taken = BTreeSet<(HostName, ServiceName)>;
+
+/// Decides. `taken` may hold the slot of the one who asks: what has begun goes on.
+pub fn may_begin(ask: &Ask, reports: &Reports, taken: &Taken, now: Timestamp) -> Result<(), Refusal> {
+    if taken.contains(&(ask.host.clone(), ask.service.clone())) {
+        return Ok(());
+    }
+    let view = View { ask, reports, taken };
+    if !ask.goes_back {
+        view.halt()?;
+    }
+    view.budget()?;
+    view.quorum()?;
+    if !ask.goes_back {
+        view.waves()?;
+        view.canary(now)?;
+    }
+    view.hosts()
+}
+
+struct View<'a> {
+    ask: &'a Ask,
+    reports: &'a Reports,
+    taken: &'a Taken,
+}
+
+impl View<'_> {
+    fn others(&self) -> impl Iterator<Item = &HostName> {
+        self.ask.members.iter().filter(|host| **host != self.ask.host)
+    }
+
+    /// Whether something may still be expected of a host: it can be reached, acts, and has the change before it or has not
+    /// heard of it yet.
+    fn may_come(&self, host: &HostName) -> bool {
+        self.reports.get(host).is_some_and(|report| {
+            let is_late = report.generation < self.ask.generation;
+            report.reachable && report.acts && (is_late || self.takes_part(host) && !self.is_updated(host))
+        })
+    }
+
+    fn is_reachable(&self, host: &HostName) -> bool {
+        self.reports.get(host).is_some_and(|report| report.reachable)
+    }
+
+    fn report(&self, host: &HostName) -> Option<&InstanceReport> {
+        self.reports.get(host)?.services.get(&self.ask.service)
+    }
+
+    fn is_up(&self, host: &HostName) -> bool {
+        self.is_reachable(host)
+            && self.report(host).is_some_and(|instance| instance.ready)
+            && !self.taken.contains(&(host.clone(), self.ask.service.clone()))
+    }
+
+    /// Whether a host takes part in the rollout that the one who asks is part of.
+    fn takes_part(&self, host: &HostName) -> bool {
+        self.report(host).is_some_and(|instance| instance.wanted_since >= self.ask.wanted_since)
+    }
+
+    fn is_updated(&self, host: &HostName) -> bool {
+        self.takes_part(host) && self.report(host).is_some_and(|instance| instance.updated)
+    }
+
+    fn halt(&self) -> Result<(), Refusal> {
+        let failed = |host: &&HostName| self.takes_part(host) && self.report(host).is_some_and(|report| report.failed);
+        match self.others().find(failed) {
+            Some(host) => Err(Refusal::Halted(host.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Whoever is down already cannot be taken down: two that fail on their old spec must not keep each other from a new one.
+    fn is_down_anyway(&self) -> bool {
+        self.report(&self.ask.host).is_some_and(|instance| instance.down)
+    }
+
+    fn budget(&self) -> Result<(), Refusal> {
+        if self.is_down_anyway() {
+            return Ok(());
+        }
+        let down: Vec<HostName> = self.others().filter(|host| !self.is_up(host)).cloned().collect();
+        let most = self.ask.rollout.max_unavailable;
+        if u32::try_from(down.len()).unwrap_or(u32::MAX) < most {
+            return Ok(());
+        }
+        Err(Refusal::Budget { down, most })
+    }
+
+    fn quorum(&self) -> Result<(), Refusal> {
+        let Some(quorum) = self.ask.rollout.quorum.filter(|_| !self.is_down_anyway()) else { return Ok(()) };
+        let ready = u32::try_from(self.others().filter(|host| self.is_up(host)).count()).unwrap_or(u32::MAX);
+        if ready >= quorum { Ok(()) } else { Err(Refusal::Quorum { ready, quorum }) }
+    }
+
+    fn wave(&self, host: &HostName) -> usize {
+        let waves = &self.ask.rollout.waves;
+        waves.iter().position(|wave| wave.iter().any(|name| name == host.as_str())).unwrap_or(waves.len())
+    }
+
+    fn waves(&self) -> Result<(), Refusal> {
+        let mine = self.wave(&self.ask.host);
+        let open = |host: &&HostName| self.wave(host) < mine && self.may_come(host);
+        match self.others().find(open) {
+            Some(host) => Err(Refusal::Wave(host.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn canary(&self, now: Timestamp) -> Result<(), Refusal> {
+        let rollout = &self.ask.rollout;
+        let done: Vec<&HostName> = self.others().filter(|host| self.is_updated(host)).collect();
+        if done.is_empty() {
+            if !rollout.canary && rollout.pause_after.0 == 0 {
+                return Ok(());
+            }
+            // A host that cannot be reached does not hold the others up: the next one goes first.
+            let mut takers: Vec<&HostName> =
+                self.ask.members.iter().filter(|host| **host == self.ask.host || self.may_come(host)).collect();
+            takers.sort_by_key(|host| self.wave(host));
+            return match takers.first() {
+                Some(first) if **first != self.ask.host => Err(Refusal::Canary((*first).clone())),
+                _ => Ok(()),
+            };
+        }
+        let first = done.iter().filter_map(|host| self.report(host)?.updated_at).min();
+        match first.map(|first| first.plus(rollout.pause_after)) {
+            Some(until) if now < until => Err(Refusal::Pause(until)),
+            _ => Ok(()),
+        }
+    }
+
+    fn hosts(&self) -> Result<(), Refusal> {
+        for budget in &self.ask.budgets {
+            let is_down = |host: &&HostName| {
+                **host != self.ask.host
+                    && (!self.is_reachable(host) || self.taken.iter().any(|(holder, _)| holder == *host))
+            };
+            let down: Vec<HostName> = budget.hosts.iter().filter(is_down).cloned().collect();
+            let most = budget.max_unavailable_hosts;
+            if u32::try_from(down.len()).unwrap_or(u32::MAX) >= most {
+                return Err(Refusal::Hosts { group: budget.group.clone(), down, most });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "rollout_tests.rs"]
+mod tests;

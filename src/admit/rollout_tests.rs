@@ -1,0 +1,220 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::model::desired::{HostBudget, Rollout};
+use crate::model::peers::{HostProgress, HostReport};
+use crate::model::time::Span;
+
+fn host(name: &str) -> HostName {
+    HostName::new(name).unwrap()
+}
+
+fn web() -> ServiceName {
+    ServiceName::new("web").unwrap()
+}
+
+/// Hosts a, b, c: all ready, all waiting for generation 2.
+struct Site {
+    reports: Reports,
+    taken: Taken,
+}
+
+impl Site {
+    fn new() -> Self {
+        let old = InstanceReport { started: true, ready: true, wanted_since: 2, ..InstanceReport::default() };
+        let reports = ["a", "b", "c"].map(|name| {
+            let report = HostReport {
+                host: host(name),
+                generation: 2,
+                reachable: true,
+                source_digest: String::new(),
+                acts: true,
+                attempts: 0,
+                services: BTreeMap::from([(web(), old.clone())]),
+                filesets: BTreeMap::new(),
+                jobs: BTreeMap::new(),
+                progress: HostProgress::default(),
+            };
+            (host(name), Arc::new(report))
+        });
+        Self { reports: reports.into(), taken: Taken::new() }
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut InstanceReport)) {
+        change(Arc::make_mut(self.reports.get_mut(&host(name)).unwrap()).services.get_mut(&web()).unwrap());
+    }
+
+    fn updated(&mut self, name: &str, at: i64) {
+        self.change(name, |instance| {
+            instance.updated = true;
+            instance.updated_at = Some(Timestamp(at));
+        });
+    }
+
+    fn cut_off(&mut self, name: &str) {
+        Arc::make_mut(self.reports.get_mut(&host(name)).unwrap()).reachable = false;
+    }
+
+    fn may(&self, name: &str, rollout: &Rollout) -> Result<(), String> {
+        let ask = Ask {
+            host: host(name),
+            service: web(),
+            generation: 2,
+            wanted_since: 2,
+            goes_back: false,
+            rollout: rollout.clone(),
+            members: ["a", "b", "c"].map(host).into(),
+            budgets: Vec::new(),
+        };
+        may_begin(&ask, &self.reports, &self.taken, Timestamp(1000)).map_err(|refusal| refusal.to_string())
+    }
+}
+
+fn two_at_once() -> Rollout {
+    Rollout { max_unavailable: 2, ..Rollout::default() }
+}
+
+#[test]
+fn the_first_in_order_goes_alone_until_it_is_ready() {
+    let mut site = Site::new();
+    assert_eq!(site.may("a", &two_at_once()), Ok(()));
+    assert_eq!(site.may("b", &two_at_once()), Err("a goes first".to_owned()));
+    assert_eq!(site.may("b", &Rollout { canary: false, ..two_at_once() }), Ok(()));
+    site.updated("a", 900);
+    assert_eq!(site.may("b", &two_at_once()), Ok(()));
+    assert_eq!(site.may("c", &two_at_once()), Ok(()));
+}
+
+#[test]
+fn a_host_that_is_cut_off_counts_as_down_and_does_not_go_first() {
+    let mut site = Site::new();
+    site.cut_off("a");
+    assert_eq!(site.may("b", &two_at_once()), Ok(()));
+    assert_eq!(site.may("b", &Rollout::default()), Err("1 of at most 1 may be down: a".to_owned()));
+    assert_eq!(site.may("c", &two_at_once()), Err("b goes first".to_owned()));
+}
+
+#[test]
+fn what_was_never_heard_of_counts_as_down() {
+    let mut site = Site::new();
+    site.reports.remove(&host("c"));
+    assert_eq!(site.may("a", &Rollout::default()), Err("1 of at most 1 may be down: c".to_owned()));
+}
+
+#[test]
+fn a_slot_that_is_held_counts_as_down_and_its_holder_goes_on() {
+    let mut site = Site::new();
+    site.taken.insert((host("a"), web()));
+    assert_eq!(site.may("a", &Rollout::default()), Ok(()));
+    assert_eq!(site.may("b", &Rollout::default()), Err("1 of at most 1 may be down: a".to_owned()));
+}
+
+#[test]
+fn a_failure_halts_the_rollout_and_a_newer_one_goes_on() {
+    let mut site = Site::new();
+    site.change("a", |instance| instance.failed = true);
+    assert_eq!(site.may("b", &two_at_once()), Err("the rollout is halted: it failed on a".to_owned()));
+    // The failure is of an older spec than the one that is asked for now.
+    site.change("a", |instance| instance.wanted_since = 1);
+    assert_eq!(site.may("b", &two_at_once()), Ok(()));
+}
+
+#[test]
+fn going_back_waits_for_the_budget_alone() {
+    let mut site = Site::new();
+    site.change("a", |instance| instance.failed = true);
+    let mut ask = Ask {
+        host: host("b"),
+        service: web(),
+        generation: 2,
+        wanted_since: 2,
+        goes_back: true,
+        rollout: Rollout::default(),
+        members: ["a", "b", "c"].map(host).into(),
+        budgets: Vec::new(),
+    };
+    assert_eq!(may_begin(&ask, &site.reports, &site.taken, Timestamp(1)), Ok(()));
+    site.cut_off("c");
+    assert!(may_begin(&ask, &site.reports, &site.taken, Timestamp(1)).is_err());
+    ask.rollout.max_unavailable = 2;
+    assert_eq!(may_begin(&ask, &site.reports, &site.taken, Timestamp(1)), Ok(()));
+}
+
+#[test]
+fn so_many_stay_ready_as_the_quorum_asks_for() {
+    let mut site = Site::new();
+    let rollout = Rollout { quorum: Some(2), ..two_at_once() };
+    assert_eq!(site.may("a", &rollout), Ok(()));
+    site.change("b", |instance| instance.ready = false);
+    let not_asked = site.may("b", &Rollout { canary: false, quorum: Some(3), ..two_at_once() });
+    assert!(not_asked.is_err(), "one that has not been asked yet may well be up");
+    site.change("b", |instance| instance.down = true);
+    assert_eq!(site.may("b", &Rollout { canary: false, ..rollout.clone() }), Ok(()), "it is down already");
+    assert_eq!(site.may("a", &rollout), Err("only 1 others are ready, and 2 have to stay so".to_owned()));
+}
+
+#[test]
+fn waves_follow_one_another() {
+    let mut site = Site::new();
+    let waves = vec![vec!["c".to_owned()], vec!["a".to_owned()]];
+    let rollout = Rollout { waves, ..two_at_once() };
+    assert_eq!(site.may("a", &rollout), Err("an earlier wave is not done: c".to_owned()));
+    assert_eq!(site.may("c", &rollout), Ok(()));
+    site.updated("c", 0);
+    assert_eq!(site.may("a", &rollout), Ok(()));
+    assert_eq!(site.may("b", &rollout), Err("an earlier wave is not done: a".to_owned()));
+    // What nobody can reach is not waited for.
+    site.cut_off("a");
+    assert_eq!(site.may("b", &rollout), Ok(()));
+}
+
+#[test]
+fn it_pauses_after_the_first_one() {
+    let mut site = Site::new();
+    site.updated("a", 900);
+    let rollout = Rollout { pause_after: Span(500), ..two_at_once() };
+    assert!(site.may("b", &rollout).unwrap_err().starts_with("it pauses after the first instance until "));
+    site.change("a", |instance| instance.updated_at = Some(Timestamp(500)));
+    assert_eq!(site.may("b", &rollout), Ok(()));
+}
+
+#[test]
+fn hosts_of_a_group_have_a_budget_of_their_own() {
+    let mut site = Site::new();
+    let mut ask = Ask {
+        host: host("a"),
+        service: web(),
+        generation: 2,
+        wanted_since: 2,
+        goes_back: false,
+        rollout: two_at_once(),
+        members: ["a", "b", "c"].map(host).into(),
+        budgets: vec![HostBudget {
+            group: "control".to_owned(),
+            hosts: ["a", "b"].map(host).into(),
+            max_unavailable_hosts: 1,
+        }],
+    };
+    assert_eq!(may_begin(&ask, &site.reports, &site.taken, Timestamp(1)), Ok(()));
+    site.taken.insert((host("b"), ServiceName::new("db").unwrap()));
+    let refusal = may_begin(&ask, &site.reports, &site.taken, Timestamp(1)).unwrap_err().to_string();
+    assert_eq!(refusal, "1 of at most 1 hosts of `control` may be down: b");
+    ask.budgets.clear();
+    assert_eq!(may_begin(&ask, &site.reports, &site.taken, Timestamp(1)), Ok(()));
+}
+
+#[test]
+fn who_has_not_heard_of_the_change_yet_still_goes_first_and_who_does_nothing_does_not() {
+    let mut site = Site::new();
+    let first = |site: &mut Site, change: &dyn Fn(&mut HostReport)| {
+        change(Arc::make_mut(site.reports.get_mut(&host("a")).unwrap()));
+        site.may("b", &two_at_once())
+    };
+    site.change("a", |instance| instance.wanted_since = 1);
+    assert_eq!(first(&mut site, &|_| ()), Ok(()), "it has nothing to change");
+    assert_eq!(first(&mut site, &|report| report.generation = 1), Err("a goes first".to_owned()));
+    assert_eq!(first(&mut site, &|report| report.acts = false), Ok(()));
+}

@@ -1,0 +1,69 @@
+//! What a host costs among many: a controller over simulated engines, 50 services a host. Ratios are against the smallest
+//! site of the same run. `cargo bench --bench fleet [HOSTS...]`
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench"
+)]
+#![allow(clippy::cast_precision_loss, clippy::format_collect, reason = "figures for people")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, dead_code, reason = "a bench makes its own world")]
+
+#[path = "../it/fleet/world.rs"]
+mod world;
+
+use std::time::{Duration, Instant};
+
+use mastic::control::command::OutcomeCode;
+
+use self::world::Fleet;
+
+const SERVICES: usize = 50;
+
+fn site() -> String {
+    let services: String =
+        (0..SERVICES).map(|number| format!("    s{number}: {{hosts: all, image: \"app:1\"}}\n")).collect();
+    format!(
+        "apiVersion: mastic/v1\nkind: Site\nmetadata: {{name: demo}}\nspec:\n  \
+         defaults: {{connection: {{docker: {{host: \"unix:///nowhere\"}}}}}}\n  hosts: {{HOSTS: {{}}}}\n  services:\n{services}"
+    )
+}
+
+/// Kilobytes that this process has resident.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// One pass over a site that is as it should be: all hosts looked at anew, and planned.
+async fn pass(hosts: usize) -> (Duration, u64) {
+    let before = resident();
+    let fleet = Fleet::start(hosts, &site());
+    assert_eq!(fleet.apply().await.code, OutcomeCode::Done);
+    let began = Instant::now();
+    assert_eq!(fleet.apply().await.code, OutcomeCode::Done);
+    (began.elapsed(), resident().saturating_sub(before))
+}
+
+fn main() {
+    let sizes: Vec<usize> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let sizes = if sizes.is_empty() { vec![10, 100, 1000] } else { sizes };
+    let mut floor = None;
+    println!("{:>6} {:>12} {:>14} {:>8} {:>16}", "hosts", "one pass", "a host", "ratio", "memory a host");
+    for hosts in sizes {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let (took, memory) = runtime.block_on(pass(hosts));
+        let each = took.as_secs_f64() / hosts as f64;
+        let floor = *floor.get_or_insert(each);
+        println!(
+            "{hosts:>6} {:>10.2} s {:>11.2} ms {:>8.2} {:>13} KiB",
+            took.as_secs_f64(),
+            each * 1000.0,
+            each / floor,
+            memory / hosts as u64
+        );
+    }
+}
