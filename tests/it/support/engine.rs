@@ -64,7 +64,8 @@ pub fn made(seen: &Value) -> Value {
     for (name, network) in seen["NetworkSettings"]["Networks"].as_object().unwrap() {
         let mut aliases: Vec<&str> =
             network["Aliases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        aliases.retain(|alias| !id.starts_with(alias));
+        // The short id alone: one that begins with `db` does not take the name of the service `db` away.
+        aliases.retain(|alias| alias.len() < 12 || !id.starts_with(alias));
         networks.insert(name.clone(), json!({"aliases": aliases, "ipam": network["IPAMConfig"]}));
     }
     json!({"image": seen["Image"], "config": config, "host": host, "networks": networks})
