@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::names::{HostName, ServiceName};
-use crate::model::peers::{Ask, InstanceReport, Reports};
+use crate::model::peers::{Ask, InstanceReport, Reports, Standing};
 use crate::model::time::Timestamp;
 
 /// Why it may not begin now.
@@ -135,16 +135,22 @@ impl View<'_> {
         }
     }
 
-    /// Whoever is down already cannot be taken down: two that fail on their old spec must not keep each other from a new one.
-    fn is_down_anyway(&self) -> bool {
-        self.report(&self.ask.host).is_some_and(|instance| instance.down)
+    /// Whether nobody is to expect that an instance will be ready again as it is.
+    fn is_given_up(&self, host: &HostName) -> bool {
+        self.is_reachable(host)
+            && self.report(host).is_some_and(|instance| !instance.ready && instance.standing != Standing::Counts)
+            && !self.taken.contains(&(host.clone(), self.ask.service.clone()))
     }
 
+    /// What is down for good cannot be taken down: two that fail on their old spec must not keep each other from a new one.
+    /// Who is not ready for a moment is none of these. One that runs and only says no goes one at a time.
     fn budget(&self) -> Result<(), Refusal> {
-        if self.is_down_anyway() {
-            return Ok(());
-        }
-        let down: Vec<HostName> = self.others().filter(|host| !self.is_up(host)).cloned().collect();
+        let is_in_the_way = |host: &&HostName| match self.ask.standing {
+            Standing::Counts => !self.is_up(host),
+            Standing::Mute => !self.is_up(host) && !self.is_given_up(host),
+            Standing::Down => false,
+        };
+        let down: Vec<HostName> = self.others().filter(is_in_the_way).cloned().collect();
         let most = self.ask.rollout.max_unavailable;
         if u32::try_from(down.len()).unwrap_or(u32::MAX) < most {
             return Ok(());
@@ -153,9 +159,21 @@ impl View<'_> {
     }
 
     fn quorum(&self) -> Result<(), Refusal> {
-        let Some(quorum) = self.ask.rollout.quorum.filter(|_| !self.is_down_anyway()) else { return Ok(()) };
-        let ready = u32::try_from(self.others().filter(|host| self.is_up(host)).count()).unwrap_or(u32::MAX);
+        if self.ask.standing == Standing::Down {
+            return Ok(());
+        }
+        let Some(quorum) = self.ask.rollout.quorum else { return Ok(()) };
+        let counts = |host: &&HostName| match self.ask.standing {
+            Standing::Counts | Standing::Down => self.is_up(host),
+            // Of those that run and say no nobody knows whether they count on each other.
+            Standing::Mute => self.is_up(host) || self.is_mute(host),
+        };
+        let ready = u32::try_from(self.others().filter(counts).count()).unwrap_or(u32::MAX);
         if ready >= quorum { Ok(()) } else { Err(Refusal::Quorum { ready, quorum }) }
+    }
+
+    fn is_mute(&self, host: &HostName) -> bool {
+        self.is_given_up(host) && self.report(host).is_some_and(|instance| instance.standing == Standing::Mute)
     }
 
     fn wave(&self, host: &HostName) -> usize {

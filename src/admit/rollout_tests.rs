@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::desired::{HostBudget, Rollout};
-use crate::model::peers::{HostProgress, HostReport};
+use crate::model::peers::{HostProgress, HostReport, Standing};
 use crate::model::time::Span;
 
 fn host(name: &str) -> HostName {
@@ -58,13 +58,23 @@ impl Site {
         Arc::make_mut(self.reports.get_mut(&host(name)).unwrap()).reachable = false;
     }
 
+    /// One that is not ready, and what would be lost with it.
+    fn not_ready(&mut self, name: &str, standing: Standing) {
+        self.change(name, |instance| {
+            instance.ready = false;
+            instance.standing = standing;
+        });
+    }
+
     fn may(&self, name: &str, rollout: &Rollout) -> Result<(), String> {
+        let own = self.reports.get(&host(name)).and_then(|report| report.services.get(&web()));
         let ask = Ask {
             host: host(name),
             service: web(),
             generation: 2,
             wanted_since: 2,
             goes_back: false,
+            standing: own.map(|own| own.standing).unwrap_or_default(),
             rollout: rollout.clone(),
             members: ["a", "b", "c"].map(host).into(),
             budgets: Vec::new(),
@@ -132,6 +142,7 @@ fn going_back_waits_for_the_budget_alone() {
         generation: 2,
         wanted_since: 2,
         goes_back: true,
+        standing: Standing::Counts,
         rollout: Rollout::default(),
         members: ["a", "b", "c"].map(host).into(),
         budgets: Vec::new(),
@@ -148,12 +159,51 @@ fn so_many_stay_ready_as_the_quorum_asks_for() {
     let mut site = Site::new();
     let rollout = Rollout { quorum: Some(2), ..two_at_once() };
     assert_eq!(site.may("a", &rollout), Ok(()));
-    site.change("b", |instance| instance.ready = false);
-    let not_asked = site.may("b", &Rollout { canary: false, quorum: Some(3), ..two_at_once() });
-    assert!(not_asked.is_err(), "one that has not been asked yet may well be up");
-    site.change("b", |instance| instance.down = true);
-    assert_eq!(site.may("b", &Rollout { canary: false, ..rollout.clone() }), Ok(()), "it is down already");
+    site.not_ready("b", Standing::Counts);
     assert_eq!(site.may("a", &rollout), Err("only 1 others are ready, and 2 have to stay so".to_owned()));
+}
+
+#[test]
+fn who_is_not_ready_for_a_moment_is_not_taken_while_another_one_is_down() {
+    let mut site = Site::new();
+    site.not_ready("a", Standing::Counts);
+    let rollout = Rollout { quorum: Some(2), ..Rollout::default() };
+    assert_eq!(site.may("a", &rollout), Ok(()), "nobody else is down");
+    site.cut_off("c");
+    assert_eq!(site.may("a", &rollout), Err("1 of at most 1 may be down: c".to_owned()));
+    let quorum = Rollout { max_unavailable: 2, ..rollout.clone() };
+    assert_eq!(site.may("a", &quorum), Err("only 1 others are ready, and 2 have to stay so".to_owned()));
+}
+
+#[test]
+fn what_is_down_for_good_keeps_nobody_from_a_new_spec() {
+    let mut site = Site::new();
+    let rollout = Rollout { quorum: Some(2), canary: false, ..Rollout::default() };
+    for name in ["a", "b", "c"] {
+        site.not_ready(name, Standing::Down);
+    }
+    assert_eq!(site.may("a", &rollout), Ok(()));
+    site.taken.insert((host("a"), web()));
+    assert_eq!(site.may("b", &rollout), Ok(()), "nothing is lost with it");
+}
+
+#[test]
+fn those_that_run_and_are_not_ready_for_long_go_one_at_a_time_and_with_a_quorum_of_what_runs() {
+    let mut site = Site::new();
+    let rollout = Rollout { quorum: Some(2), canary: false, ..Rollout::default() };
+    for name in ["a", "b", "c"] {
+        site.not_ready(name, Standing::Mute);
+    }
+    assert_eq!(site.may("a", &rollout), Ok(()), "they do not keep each other from it");
+    site.taken.insert((host("a"), web()));
+    assert_eq!(site.may("b", &rollout), Err("1 of at most 1 may be down: a".to_owned()));
+    site.taken.clear();
+    site.not_ready("c", Standing::Down);
+    assert_eq!(site.may("a", &rollout), Err("only 1 others are ready, and 2 have to stay so".to_owned()));
+    assert_eq!(site.may("c", &rollout), Ok(()));
+    site.not_ready("c", Standing::Counts);
+    let no_quorum = Rollout { quorum: None, ..rollout };
+    assert_eq!(site.may("a", &no_quorum), Err("1 of at most 1 may be down: c".to_owned()), "c may be back at once");
 }
 
 #[test]
@@ -190,6 +240,7 @@ fn hosts_of_a_group_have_a_budget_of_their_own() {
         generation: 2,
         wanted_since: 2,
         goes_back: false,
+        standing: Standing::Counts,
         rollout: two_at_once(),
         members: ["a", "b", "c"].map(host).into(),
         budgets: vec![HostBudget {

@@ -7,13 +7,14 @@ use tokio::time::Instant;
 
 use crate::admit::rollout::{self, Refusal};
 use crate::model::condition::{ConditionType, holds};
-use crate::model::desired::{HealMode, HostDesired};
+use crate::model::desired::{HealMode, HostDesired, InstanceDesired};
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::memory::Wanted;
 use crate::model::names::ServiceName;
-use crate::model::peers::{Ask, HostProgress, HostReport, InstanceReport};
-use crate::observe::observed::{EngineState, Health};
+use crate::model::peers::{Ask, HostProgress, HostReport, InstanceReport, Reports, Standing};
+use crate::observe::observed::EngineState;
 use crate::plan::host;
+use crate::plan::lapse::{self, Seen};
 use crate::plan::step::{Next, Subject, SubjectPlan};
 
 use super::reconciler::Reconciler;
@@ -31,6 +32,7 @@ impl Reconciler {
             generation: desired.generation,
             wanted_since: wanted.map_or(desired.generation, |wanted| wanted.since),
             goes_back: in_force.is_some_and(|in_force| in_force.input_hash != spec.input_hash),
+            standing: self.standing(spec),
             rollout: spec.rollout.clone(),
             members: desired.placement.get(service.as_str()).cloned().unwrap_or_else(|| vec![desired.host.clone()]),
             budgets: desired.budgets.clone(),
@@ -78,6 +80,7 @@ impl Reconciler {
         self.catch_up();
         let Some(desired) = self.desired.clone() else { return };
         self.note_updated(&desired);
+        self.watch_lapses(&desired);
         // What is no longer to be disrupted waits for nothing.
         let plans = &self.plans;
         self.refused
@@ -134,6 +137,43 @@ impl Reconciler {
         }
     }
 
+    fn standing(&self, spec: &InstanceDesired) -> Standing {
+        self.lapses.get(&spec.service).map(|lapse| lapse.standing(spec.rollout.deadline)).unwrap_or_default()
+    }
+
+    /// Counts for how long instances have not been ready. What an engine that cannot be asked knew last says nothing.
+    fn watch_lapses(&mut self, desired: &HostDesired) {
+        if !self.observer.is_connected() {
+            return;
+        }
+        let now = self.now();
+        let reports = Reports::new();
+        let input = self.input(desired, &self.proven, &reports);
+        let lapses = desired.services.iter().filter_map(|(service, spec)| {
+            let state = host::service_here(&input, service)?;
+            let container = self.observer.observed.containers.get(spec.container_name.as_str());
+            let memory = self.memory.instances.get(service);
+            let told = memory.and_then(|memory| memory.told.as_ref());
+            let restarts = memory.map(|memory| &memory.restarts);
+            let is_told = |id: &String| told.is_some_and(|told| told.container_id == *id);
+            let revived = |id: &String| {
+                restarts.filter(|restarts| restarts.container_id == *id).map_or(0, |restarts| restarts.revived)
+            };
+            let id = container.map(|container| &container.id);
+            let by_engine = container.map_or(0, |container| u64::try_from(container.state.restart_count).unwrap_or(0));
+            let seen = Seen {
+                container_id: id.cloned(),
+                starts: by_engine + u64::from(id.map_or(0, revived)),
+                running: state.started,
+                ready: state.ready,
+                // Without memory it may have been ready all the time: of a container that we have started it is known.
+                never_ready: memory.is_none_or(|memory| memory.proven.is_none()) && id.is_none_or(is_told),
+            };
+            Some((service.clone(), lapse::watch(self.lapses.get(service), seen, now)))
+        });
+        self.lapses = lapses.collect();
+    }
+
     fn note_updated(&mut self, desired: &HostDesired) {
         let now = self.now();
         for (service, spec) in &desired.services {
@@ -150,21 +190,15 @@ impl Reconciler {
     }
 
     pub(super) fn build_report(&self, desired: &HostDesired) -> HostReport {
-        let reports = crate::model::peers::Reports::new();
+        let reports = Reports::new();
         let input = self.input(desired, &self.proven, &reports);
         let services = desired.services.iter().filter_map(|(service, spec)| {
             let state = host::service_here(&input, service)?;
             let memory = self.memory.instances.get(service);
             let wanted = memory.and_then(|memory| memory.wanted.as_ref());
             let failed = memory.and_then(|memory| memory.quarantine.as_ref());
-            let container = self.observer.observed.containers.get(spec.container_name.as_str());
-            let says_no = container.is_some_and(|container| {
-                let answer = self.observer.observed.probes.get(service);
-                container.state.health == Health::Unhealthy
-                    || answer.is_some_and(|answer| answer.container_id == container.id && !answer.ready)
-            });
             let report = InstanceReport {
-                down: !state.started || says_no,
+                standing: self.standing(spec),
                 started: state.started,
                 ready: state.ready,
                 updated: state.updated,

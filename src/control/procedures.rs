@@ -46,12 +46,14 @@ impl Reconciler {
         let Some(desired) = self.desired.clone() else { return };
         let before = std::mem::take(&mut self.procedures.orders);
         self.procedures.wake = None;
+        let slotless = self.refused.keys().cloned().collect();
         if desired.procedures.is_empty() && desired.behaviours.is_empty() {
+            self.procedures.orders = Orders { slotless, ..Orders::default() };
             return;
         }
         self.forget_values(&desired);
         let reports = self.all_reports(&desired);
-        let mut orders = Orders { held: held(&desired, &reports), ..Orders::default() };
+        let mut orders = Orders { held: held(&desired, &reports), slotless, ..Orders::default() };
         for procedure in &desired.procedures {
             let is_busy = orders.instructions.contains_key(&procedure.service);
             match self.decide_one(&desired, procedure, &reports, is_busy).await {

@@ -19,6 +19,7 @@ use crate::model::peers::{HostReport, Reports};
 use crate::model::probe::ProbeAnswer;
 use crate::model::time::Timestamp;
 use crate::observe::observed::ObservedContainer;
+use crate::plan::lapse::Lapse;
 use crate::plan::step::{Step, Subject, SubjectPlan};
 use crate::port::coordinator::Denied;
 use crate::port::store::{RecoveredMemory, StoreError};
@@ -124,6 +125,8 @@ pub struct Reconciler {
     pub(super) left: Vec<(String, String, u64)>,
     /// What this host last said.
     pub(super) reported: Option<HostReport>,
+    /// For how long instances have not been ready.
+    pub(super) lapses: BTreeMap<ServiceName, Lapse>,
     /// Services that may not be disrupted now, and why.
     pub(super) refused: BTreeMap<ServiceName, Denied>,
     /// Why the machine is not taken for the one that it was.
@@ -208,6 +211,7 @@ impl Reconciler {
             reports: ports.coordinator.reports(),
             left: Vec::new(),
             reported: None,
+            lapses: BTreeMap::new(),
             refused: BTreeMap::new(),
             repeated: BTreeMap::new(),
             other_failures: BTreeMap::new(),

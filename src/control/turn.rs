@@ -333,7 +333,11 @@ impl Reconciler {
                     self.tell(Severity::Normal, "RolloutWaits", service.as_str(), &denied.to_string());
                     self.refused.insert(service.clone(), denied);
                 }
-                return false;
+                // What is dead comes back as it was until it may change.
+                let subject = Subject::Service(service.clone());
+                self.procedures.orders.slotless.insert(service.clone());
+                self.plan_one(&desired, &subject, now);
+                return self.plans.get(&subject).is_some_and(|plan| !plan.disrupts);
             }
         }
         let Some(spec) = desired.services.get(service) else { return false };

@@ -200,6 +200,7 @@ impl Coordinator for LocalCoordinator {
 mod tests {
     use super::*;
     use crate::model::desired::Rollout;
+    use crate::model::peers::Standing;
 
     fn service(name: &str) -> ServiceName {
         ServiceName::new(name).unwrap()
@@ -216,6 +217,7 @@ mod tests {
             generation,
             wanted_since: generation,
             goes_back: false,
+            standing: Standing::Counts,
             rollout: Rollout { canary: false, ..Rollout::default() },
             members: vec![host("one"), host("two")],
             budgets: Vec::new(),

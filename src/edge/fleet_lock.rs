@@ -22,7 +22,7 @@ use super::atomic;
 use super::store::DiskStore;
 use crate::model::desired::HostDesired;
 use crate::model::names::ServiceName;
-use crate::model::peers::Ask;
+use crate::model::peers::{Ask, Standing};
 use crate::port::clock::Clock;
 use crate::port::coordinator::{Coordinator, Denied};
 use crate::port::store::Store as _;
@@ -94,6 +94,7 @@ fn ask(desired: &HostDesired, service: &ServiceName) -> Option<Ask> {
         generation: desired.generation,
         wanted_since: desired.generation,
         goes_back: true,
+        standing: Standing::Counts,
         rollout: spec.rollout.clone(),
         members: desired.placement.get(service.as_str()).cloned().unwrap_or_else(|| vec![desired.host.clone()]),
         budgets: desired.budgets.clone(),
@@ -350,6 +351,7 @@ mod tests {
             generation: 1,
             wanted_since: 1,
             goes_back: true,
+            standing: Standing::Counts,
             rollout,
             members: vec![one, two],
             budgets: Vec::new(),

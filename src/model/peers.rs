@@ -47,9 +47,9 @@ pub struct InstanceReport {
     pub started: bool,
     /// It is ready.
     pub ready: bool,
-    /// It is known not to be: it does not run, or says so itself. One that was not asked yet is neither.
+    /// What would be lost with it.
     #[serde(default)]
-    pub down: bool,
+    pub standing: Standing,
     /// It has been ready with the spec that it should have.
     pub updated: bool,
     /// The generation in which that spec came up on this host: hosts with the same one take part in the same rollout.
@@ -61,6 +61,19 @@ pub struct InstanceReport {
     /// What procedures have to know of it, where a role has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberReport>,
+}
+
+/// What is lost with an instance that is taken down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is ready, or may be so again in a moment.
+    #[default]
+    Counts,
+    /// It runs, and has not been ready for its deadline: others may count on it all the same.
+    Mute,
+    /// Nothing: it never was ready, crashes again and again, or has been gone for its deadline.
+    Down,
 }
 
 /// An instance as a member of its service. All of it is known at this moment: what is not known any more is not in it.
@@ -110,6 +123,8 @@ pub struct Ask {
     pub wanted_since: u64,
     /// Whether it goes back from a spec that failed: order and halts are about going forward.
     pub goes_back: bool,
+    /// What would be lost with the instance.
+    pub standing: Standing,
     /// The rules.
     pub rollout: Rollout,
     /// Hosts that have an instance, in the order of the site.

@@ -1,6 +1,6 @@
 //! The plan of one host: all its instances, jobs, networks, and what nothing declares any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::desired::{HostDesired, InstanceDesired};
@@ -49,6 +49,8 @@ pub struct Orders {
     pub held: BTreeMap<ServiceName, String>,
     /// Those about which a procedure cannot begin or go on: the reason, and why.
     pub refused: BTreeMap<ServiceName, (String, String)>,
+    /// Those that may not be taken down now.
+    pub slotless: BTreeSet<ServiceName>,
     /// What this host is to do about filesets.
     pub filesets: BTreeMap<FilesetName, FilesetOrder>,
 }
@@ -179,6 +181,7 @@ pub fn plan_subject(
             instructed: input.orders.instructions.get(name),
             held: input.orders.held.get(name).map(String::as_str),
             refused: input.orders.refused.get(name),
+            slotless: input.orders.slotless.contains(name),
             proven: proven.get(name),
             observed,
             memory,

@@ -46,6 +46,8 @@ pub struct InstanceInput<'a> {
     pub instructed: Option<&'a Instructed>,
     /// Why a procedure about it cannot begin or go on: a reason in CamelCase, and for people.
     pub refused: Option<&'a (String, String)>,
+    /// Whether others do not let it be taken down now.
+    pub slotless: bool,
     /// Why it is not to be started when it is dead.
     pub held: Option<&'a str>,
     /// The spec that was last ready, where it is another one and its revision is kept.

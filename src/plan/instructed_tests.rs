@@ -65,6 +65,7 @@ impl Scene {
             volumes: &volumes,
             instructed: Some(&instructed),
             refused: None,
+            slotless: false,
             held: None,
             proven: None,
             observed: &self.observed,

@@ -15,6 +15,7 @@ pub mod id;
 pub mod instance;
 mod instructed;
 pub mod job;
+pub mod lapse;
 mod namespaces;
 pub mod networks;
 pub mod orphans;

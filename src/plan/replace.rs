@@ -185,15 +185,24 @@ fn prepared(planning: &mut Planning<'_>, current: &ObservedContainer, next: &Obs
         planning.describe_running(current);
         return waiting;
     }
-    if current.is_running() {
-        if let Some(hold) = planning.hold(HoldKind::Cordon) {
-            let message = format!("the host is cordoned by {}: {}", hold.user, hold.reason);
-            planning.condition(ConditionType::Paused, "Cordoned", message);
-            planning.describe_running(current);
-            return Next::Blocked;
-        }
-        planning.disrupts = true;
+    let is_alive = current.is_running() || current.state.status == Status::Restarting;
+    if is_alive && let Some(hold) = planning.hold(HoldKind::Cordon) {
+        let message = format!("the host is cordoned by {}: {}", hold.user, hold.reason);
+        planning.condition(ConditionType::Paused, "Cordoned", message);
+        planning.describe_running(current);
+        return Next::Blocked;
     }
+    // One that has been ready may be so again in a moment, as it is: others have to be there if it is not brought back.
+    let has_been_ready = planning.memory.proven.as_ref().is_some_and(|proven| proven.container_id == current.id);
+    if !is_alive
+        && has_been_ready
+        && planning.input.slotless
+        && let Some(next @ (Next::Step(_) | Next::Wait { .. })) = steady::revive(planning, current)
+    {
+        planning.describe_running(current);
+        return next;
+    }
+    planning.disrupts = is_alive || has_been_ready;
     Next::Step(Step::MoveAside { id: current.id.clone(), to: planning.spec.container_name.prev() })
 }
 

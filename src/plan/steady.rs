@@ -138,7 +138,7 @@ fn state_cause(current: &ObservedContainer) -> Cause {
 }
 
 /// Brings a dead container back. Nothing that it depends on can hold that up, and no grant is needed.
-fn revive(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next> {
+pub(super) fn revive(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next> {
     match current.state.status {
         Status::Running | Status::Restarting | Status::Removing => return None,
         Status::Paused => {
@@ -154,7 +154,13 @@ fn revive(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Ne
                 RestartPolicy::OnFailure(_) => current.state.exit_code == 0,
                 RestartPolicy::Always | RestartPolicy::UnlessStopped => false,
             };
-            if had_its_say && planning.is_proven() && !current.state.oom_killed && !was_stopped(current) {
+            let has_been_ready =
+                planning.memory.proven.as_ref().is_some_and(|proven| proven.container_id == current.id);
+            if had_its_say
+                && (planning.is_proven() || has_been_ready)
+                && !current.state.oom_killed
+                && !was_stopped(current)
+            {
                 let message =
                     format!("it ended with exit code {}, and `restart` leaves it so", current.state.exit_code);
                 planning.condition(ConditionType::Stalled, "Ended", message);
@@ -162,7 +168,7 @@ fn revive(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Ne
             }
             // What was stopped by a change that was given up is only found so: it has not run with this spec yet.
             let has_run = !gate::ended_before(planning.memory.gate.as_ref(), planning.spec, current);
-            if !planning.is_proven() && planning.has_way_back() && has_run {
+            if !planning.is_proven() && planning.has_way_back() && has_run && planning.fits(current) {
                 // A gate is open: its end may be the verdict.
                 if let next @ Next::Step(Step::Quarantine { .. }) = planning.gate(current) {
                     return Some(next);

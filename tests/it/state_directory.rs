@@ -15,7 +15,7 @@ use mastic::model::desired::Rollout;
 use mastic::model::file::ObservedFile;
 use mastic::model::memory::HostMemory;
 use mastic::model::names::{HostName, ServiceName};
-use mastic::model::peers::Ask;
+use mastic::model::peers::{Ask, Standing};
 use mastic::model::time::Timestamp;
 use mastic::port::coordinator::Coordinator;
 use mastic::port::files::{FileToWrite, Files, ObserveFiles};
@@ -36,6 +36,7 @@ fn ask(generation: u64) -> Ask {
         generation,
         wanted_since: generation,
         goes_back: false,
+        standing: Standing::Counts,
         rollout: Rollout::default(),
         budgets: Vec::new(),
     }

@@ -8,7 +8,7 @@ use mastic::edge::coordinator::LocalCoordinator;
 use mastic::edge::etcd::{Client, EtcdCoordinator, Identity};
 use mastic::model::desired::{HostBudget, Rollout};
 use mastic::model::names::{HostName, ServiceName, SiteName};
-use mastic::model::peers::{Ask, HostProgress, HostReport, InstanceReport};
+use mastic::model::peers::{Ask, HostProgress, HostReport, InstanceReport, Standing};
 use mastic::model::time::Timestamp;
 use mastic::port::coordinator::{Coordinator, Denied};
 use mastic::sim::world::SimWorld;
@@ -37,6 +37,7 @@ fn ask(of: &str, name: &str, generation: u64) -> Ask {
         generation,
         wanted_since: generation,
         goes_back: false,
+        standing: Standing::Counts,
         rollout: Rollout { canary: false, ..Rollout::default() },
         members: hosts(),
         budgets: Vec::new(),

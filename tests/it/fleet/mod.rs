@@ -1,6 +1,7 @@
 //! Many hosts under one controller, in the simulated world: budgets, order, halts, hosts that are cut off.
 
 mod filesets;
+mod standing;
 mod world;
 
 use std::time::Duration;

@@ -13,6 +13,7 @@ use mastic::control::reconciler::Mode;
 use mastic::edge::fleet_source::FleetSource;
 use mastic::model::names::{HostName, SiteName};
 use mastic::model::time::Span;
+use mastic::observe::observed::Health;
 use mastic::port::coordinator::Coordinator as _;
 use mastic::report::metrics::Metrics;
 use mastic::report::status::SiteStatus;
@@ -56,6 +57,7 @@ impl Fleet {
         for reference in ["app:1", "app:2"] {
             world.publish(reference, 1, image(Program::healthy_after(Span(300))));
         }
+        world.publish("flaps:1", 1, image(Program::flaps(Span(15_000))));
         world.publish("slow:1", 1, image(Program::healthy_after(Span(3000))));
         world.publish("crash:1", 1, image(Program::ends(Span(40), 3)));
         world.publish("job:1", 1, image(Program::ends(Span(500), 0)));
@@ -190,6 +192,15 @@ impl Fleet {
     pub fn reachable(&self) -> Vec<String> {
         let reports = self.world.host(&self.hosts[0]).coordinator().reports().borrow().clone();
         reports.values().filter(|report| report.reachable).map(|report| report.host.to_string()).collect()
+    }
+
+    /// Hosts whose instance does not run, or says that it is not well.
+    pub fn unready(&self, service: &str) -> Vec<String> {
+        let is_ready = |host: &&String| {
+            let found = self.world.host(host).inspect(service);
+            found.is_ok_and(|found| found.is_running() && found.state.health == Health::Healthy)
+        };
+        self.hosts.iter().filter(|host| !is_ready(host)).cloned().collect()
     }
 
     /// What was changed at all hosts since changes were forgotten.
