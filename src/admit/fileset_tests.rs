@@ -40,6 +40,7 @@ fn report(name: &str, word: &FilesetReport) -> (HostName, Arc<HostReport>) {
         source_digest: String::new(),
         reachable: true,
         acts: true,
+        holds_off: false,
         attempts: 0,
         services: BTreeMap::new(),
         jobs: BTreeMap::new(),

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::desired::OnFailure;
 use crate::model::names::{HostName, ServiceName};
-use crate::model::peers::{Ask, InstanceReport, Reports, Standing};
+use crate::model::peers::{Ask, InstanceReport, Preparation, Reports, Standing};
 use crate::model::time::Timestamp;
 
 /// Why it may not begin now.
@@ -31,6 +32,9 @@ pub enum Refusal {
         /// How many must be.
         quorum: u32,
     },
+    /// Somebody else has not got what it needs yet: nothing is stopped before all images are everywhere.
+    #[error("the image is not everywhere yet: {}", names(.0))]
+    Preparing(Vec<HostName>),
     /// The first instance has to show that it is good.
     #[error("{0} goes first")]
     Canary(HostName),
@@ -78,10 +82,28 @@ pub fn may_begin(ask: &Ask, reports: &Reports, taken: &Taken, now: Timestamp) ->
     view.budget()?;
     view.quorum()?;
     if !ask.goes_back {
+        view.preparations()?;
         view.waves()?;
         view.canary(now)?;
     }
     view.hosts()
+}
+
+/// Whether the spec failed there, and not only elsewhere.
+fn has_failed(instance: &InstanceReport) -> bool {
+    instance.failed && !instance.recalled
+}
+
+/// The host on which the change has failed that an instance was part of: with `on_failure: rollback-all` the instance goes
+/// back as well.
+pub fn failed_elsewhere<'a>(ask: &'a Ask, reports: &Reports) -> Option<&'a HostName> {
+    if ask.rollout.on_failure != OnFailure::RollbackAll {
+        return None;
+    }
+    ask.members.iter().filter(|host| **host != ask.host).find(|host| {
+        let instance = reports.get(*host).and_then(|report| report.services.get(&ask.service));
+        instance.is_some_and(|instance| has_failed(instance) && instance.wanted_since == ask.wanted_since)
+    })
 }
 
 struct View<'a> {
@@ -96,12 +118,23 @@ impl View<'_> {
     }
 
     /// Whether something may still be expected of a host: it can be reached, acts, and has the change before it or has not
-    /// heard of it yet.
+    /// heard of it yet. Of one that cannot get the image nothing is, until it can.
     fn may_come(&self, host: &HostName) -> bool {
-        self.reports.get(host).is_some_and(|report| {
-            let is_late = report.generation < self.ask.generation;
-            report.reachable && report.acts && (is_late || self.takes_part(host) && !self.is_updated(host))
-        })
+        let acts = self.reports.get(host).is_some_and(|report| report.reachable && report.acts);
+        let has_it_before_it = || self.takes_part(host) && !self.is_updated(host) && !self.cannot_prepare(host);
+        acts && (self.is_late(host) || has_it_before_it())
+    }
+
+    fn is_late(&self, host: &HostName) -> bool {
+        self.reports.get(host).is_some_and(|report| report.generation < self.ask.generation && !report.holds_off)
+    }
+
+    fn cannot_prepare(&self, host: &HostName) -> bool {
+        self.report(host).is_some_and(|instance| matches!(instance.preparation, Preparation::Failed(_)))
+    }
+
+    fn is_preparing(&self, host: &HostName) -> bool {
+        self.report(host).is_some_and(|instance| instance.preparation == Preparation::Pending && !instance.failed)
     }
 
     fn is_reachable(&self, host: &HostName) -> bool {
@@ -128,7 +161,7 @@ impl View<'_> {
     }
 
     fn halt(&self) -> Result<(), Refusal> {
-        let failed = |host: &&HostName| self.takes_part(host) && self.report(host).is_some_and(|report| report.failed);
+        let failed = |host: &&HostName| self.takes_part(host) && self.report(host).is_some_and(has_failed);
         match self.others().find(failed) {
             Some(host) => Err(Refusal::Halted(host.clone())),
             None => Ok(()),
@@ -174,6 +207,16 @@ impl View<'_> {
 
     fn is_mute(&self, host: &HostName) -> bool {
         self.is_given_up(host) && self.report(host).is_some_and(|instance| instance.standing == Standing::Mute)
+    }
+
+    /// Before the first stop of a rollout all that take part have the image. Who comes back later fetches it then.
+    fn preparations(&self) -> Result<(), Refusal> {
+        if self.others().any(|host| self.is_updated(host)) {
+            return Ok(());
+        }
+        let is_open = |host: &&HostName| self.may_come(host) && (self.is_late(host) || self.is_preparing(host));
+        let open: Vec<HostName> = self.others().filter(is_open).cloned().collect();
+        if open.is_empty() { Ok(()) } else { Err(Refusal::Preparing(open)) }
     }
 
     fn wave(&self, host: &HostName) -> usize {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::model::desired::{HostBudget, Rollout};
-use crate::model::peers::{HostProgress, HostReport, Standing};
+use crate::model::desired::{HostBudget, OnFailure, Rollout};
+use crate::model::peers::{HostProgress, HostReport, Preparation, Standing};
 use crate::model::time::Span;
 
 fn host(name: &str) -> HostName {
@@ -32,6 +32,7 @@ impl Site {
                 reachable: true,
                 source_digest: String::new(),
                 acts: true,
+                holds_off: false,
                 attempts: 0,
                 services: BTreeMap::from([(web(), old.clone())]),
                 filesets: BTreeMap::new(),
@@ -66,9 +67,9 @@ impl Site {
         });
     }
 
-    fn may(&self, name: &str, rollout: &Rollout) -> Result<(), String> {
+    fn ask(&self, name: &str, rollout: &Rollout) -> Ask {
         let own = self.reports.get(&host(name)).and_then(|report| report.services.get(&web()));
-        let ask = Ask {
+        Ask {
             host: host(name),
             service: web(),
             generation: 2,
@@ -78,8 +79,12 @@ impl Site {
             rollout: rollout.clone(),
             members: ["a", "b", "c"].map(host).into(),
             budgets: Vec::new(),
-        };
-        may_begin(&ask, &self.reports, &self.taken, Timestamp(1000)).map_err(|refusal| refusal.to_string())
+        }
+    }
+
+    fn may(&self, name: &str, rollout: &Rollout) -> Result<(), String> {
+        may_begin(&self.ask(name, rollout), &self.reports, &self.taken, Timestamp(1000))
+            .map_err(|refusal| refusal.to_string())
     }
 }
 
@@ -266,6 +271,70 @@ fn who_has_not_heard_of_the_change_yet_still_goes_first_and_who_does_nothing_doe
     };
     site.change("a", |instance| instance.wanted_since = 1);
     assert_eq!(first(&mut site, &|_| ()), Ok(()), "it has nothing to change");
-    assert_eq!(first(&mut site, &|report| report.generation = 1), Err("a goes first".to_owned()));
+    assert_eq!(first(&mut site, &|report| report.generation = 1), Err("the image is not everywhere yet: a".to_owned()));
     assert_eq!(first(&mut site, &|report| report.acts = false), Ok(()));
+}
+
+#[test]
+fn nothing_is_stopped_before_the_image_is_everywhere() {
+    let mut site = Site::new();
+    let any = Rollout { canary: false, ..two_at_once() };
+    site.change("c", |instance| instance.preparation = Preparation::Pending);
+    assert_eq!(site.may("a", &any), Err("the image is not everywhere yet: c".to_owned()));
+    site.updated("b", 0);
+    assert_eq!(site.may("a", &any), Ok(()), "the rollout has begun: who comes back late fetches it then");
+}
+
+#[test]
+fn who_cannot_get_the_image_or_cannot_be_reached_holds_nobody_up() {
+    let mut site = Site::new();
+    site.change("a", |instance| instance.preparation = Preparation::Pending);
+    assert_eq!(site.may("b", &two_at_once()), Err("the image is not everywhere yet: a".to_owned()));
+    site.change("a", |instance| instance.preparation = Preparation::Failed("no such image".to_owned()));
+    assert_eq!(site.may("b", &two_at_once()), Ok(()), "nor does it go first");
+    site.change("a", |instance| instance.preparation = Preparation::Pending);
+    site.cut_off("a");
+    assert_eq!(site.may("b", &two_at_once()), Ok(()));
+    assert_eq!(site.may("b", &Rollout::default()), Err("1 of at most 1 may be down: a".to_owned()));
+}
+
+#[test]
+fn who_has_not_heard_of_the_change_is_not_prepared_unless_it_holds_off() {
+    let mut site = Site::new();
+    let any = Rollout { canary: false, ..two_at_once() };
+    let late = |site: &mut Site, change: &dyn Fn(&mut HostReport)| {
+        change(Arc::make_mut(site.reports.get_mut(&host("c")).unwrap()));
+        site.may("b", &any)
+    };
+    let expected = Err("the image is not everywhere yet: c".to_owned());
+    assert_eq!(late(&mut site, &|report| report.generation = 1), expected);
+    assert_eq!(late(&mut site, &|report| report.holds_off = true), Ok(()));
+}
+
+#[test]
+fn going_back_waits_for_no_images() {
+    let mut site = Site::new();
+    site.change("c", |instance| instance.preparation = Preparation::Pending);
+    let ask = Ask { goes_back: true, ..site.ask("a", &two_at_once()) };
+    assert_eq!(may_begin(&ask, &site.reports, &site.taken, Timestamp(1)), Ok(()));
+}
+
+#[test]
+fn a_failure_asks_those_back_that_were_changed_in_the_same_rollout() {
+    let mut site = Site::new();
+    let all = Rollout { on_failure: OnFailure::RollbackAll, ..two_at_once() };
+    assert_eq!(failed_elsewhere(&site.ask("a", &all), &site.reports), None);
+    site.change("b", |instance| instance.failed = true);
+    assert_eq!(failed_elsewhere(&site.ask("a", &all), &site.reports), Some(&host("b")));
+    assert_eq!(
+        failed_elsewhere(&site.ask("a", &two_at_once()), &site.reports),
+        None,
+        "`rollback` is of the host alone"
+    );
+    assert_eq!(failed_elsewhere(&site.ask("b", &all), &site.reports), None, "its own failure it knows");
+    site.change("b", |instance| instance.recalled = true);
+    assert_eq!(failed_elsewhere(&site.ask("a", &all), &site.reports), None, "it did not fail there");
+    assert_eq!(site.may("a", &all), Ok(()), "and that halts nothing: where it failed it may be tried again");
+    site.change("b", |instance| (instance.recalled, instance.wanted_since) = (false, 1));
+    assert_eq!(failed_elsewhere(&site.ask("a", &all), &site.reports), None, "that was another change");
 }

@@ -95,5 +95,6 @@ pub fn forget_old_failures(memory: &mut HostMemory, desired: &HostDesired) {
 
 /// The revisions that must be kept, since something may have to go back to them.
 pub fn revisions_in_use(memory: &HostMemory) -> BTreeSet<u64> {
-    memory.instances.values().filter_map(|instance| instance.proven.as_ref()).map(|proven| proven.generation).collect()
+    let good = memory.instances.values().flat_map(|instance| instance.proven.iter().chain(&instance.before));
+    good.map(|proven| proven.generation).collect()
 }

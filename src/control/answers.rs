@@ -164,6 +164,7 @@ mod tests {
             reachable: true,
             source_digest: String::new(),
             acts: true,
+            holds_off: false,
             attempts: 0,
             services: BTreeMap::new(),
             filesets: BTreeMap::new(),

@@ -5,7 +5,7 @@ use crate::model::memory::HostMemory;
 use crate::plan::step::{Next, Subject, SubjectPlan};
 
 /// Failures in a row after which somebody who waits is told; the loop goes on trying.
-const PATIENCE: u32 = 3;
+pub(super) const PATIENCE: u32 = 3;
 
 /// How far one subject is.
 #[derive(Clone, Debug, PartialEq, Eq)]

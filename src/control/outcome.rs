@@ -144,8 +144,14 @@ pub fn succeeded(
             let last = log.lines().next_back().map(|line| format!("; it last said: {line}")).unwrap_or_default();
             after.news.push(news(Severity::Warning, "GateFailed", format!("{reason}{last}")));
             if let Some(service) = service {
-                let quarantine =
-                    Quarantine { input_hash: input_hash.clone(), generation, reason: reason.clone(), log, at: now };
+                let quarantine = Quarantine {
+                    input_hash: input_hash.clone(),
+                    generation,
+                    reason: reason.clone(),
+                    elsewhere: None,
+                    log,
+                    at: now,
+                };
                 after.changes.push(MemoryChange::Quarantined { service, quarantine });
             }
         }

@@ -7,14 +7,13 @@ use tokio::time::Instant;
 
 use crate::admit::rollout::{self, Refusal};
 use crate::model::condition::{ConditionType, holds};
-use crate::model::desired::{HealMode, HostDesired, InstanceDesired};
+use crate::model::desired::{HealMode, HostDesired};
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::memory::Wanted;
 use crate::model::names::ServiceName;
-use crate::model::peers::{Ask, HostProgress, HostReport, InstanceReport, Reports, Standing};
+use crate::model::peers::{Ask, HostProgress, HostReport, InstanceReport, Reports};
 use crate::observe::observed::EngineState;
 use crate::plan::host;
-use crate::plan::lapse::{self, Seen};
 use crate::plan::step::{Next, Subject, SubjectPlan};
 
 use super::reconciler::Reconciler;
@@ -57,7 +56,10 @@ impl Reconciler {
         let waits = |plan: &SubjectPlan| plan.next == Next::Blocked && holds(&plan.conditions, ConditionType::Waiting);
         !self.ports.coordinator.is_alone()
             && self.desired.as_ref().is_some_and(|desired| !desired.placement.is_empty())
-            && (self.has_procedures() || !self.refused.is_empty() || self.plans.values().any(waits))
+            && (self.has_procedures()
+                || self.may_be_recalled()
+                || !self.refused.is_empty()
+                || self.plans.values().any(waits))
     }
 
     fn has_procedures(&self) -> bool {
@@ -100,6 +102,11 @@ impl Reconciler {
         desired.sync.heal == HealMode::Report || self.memory.holds.iter().any(|hold| is_whole(hold) && stops(hold))
     }
 
+    fn is_pinned(&self) -> bool {
+        let now = self.now();
+        self.memory.holds.iter().any(|hold| hold.kind == HoldKind::Pin && hold.is_active(now))
+    }
+
     /// Why a service may not be disrupted now, where that will not pass by itself. Who only looks works it out.
     pub(super) fn refusal(&self, desired: &HostDesired, service: &ServiceName) -> Option<String> {
         if let Some(why) = self.refused.get(service) {
@@ -137,43 +144,6 @@ impl Reconciler {
         }
     }
 
-    fn standing(&self, spec: &InstanceDesired) -> Standing {
-        self.lapses.get(&spec.service).map(|lapse| lapse.standing(spec.rollout.deadline)).unwrap_or_default()
-    }
-
-    /// Counts for how long instances have not been ready. What an engine that cannot be asked knew last says nothing.
-    fn watch_lapses(&mut self, desired: &HostDesired) {
-        if !self.observer.is_connected() {
-            return;
-        }
-        let now = self.now();
-        let reports = Reports::new();
-        let input = self.input(desired, &self.proven, &reports);
-        let lapses = desired.services.iter().filter_map(|(service, spec)| {
-            let state = host::service_here(&input, service)?;
-            let container = self.observer.observed.containers.get(spec.container_name.as_str());
-            let memory = self.memory.instances.get(service);
-            let told = memory.and_then(|memory| memory.told.as_ref());
-            let restarts = memory.map(|memory| &memory.restarts);
-            let is_told = |id: &String| told.is_some_and(|told| told.container_id == *id);
-            let revived = |id: &String| {
-                restarts.filter(|restarts| restarts.container_id == *id).map_or(0, |restarts| restarts.revived)
-            };
-            let id = container.map(|container| &container.id);
-            let by_engine = container.map_or(0, |container| u64::try_from(container.state.restart_count).unwrap_or(0));
-            let seen = Seen {
-                container_id: id.cloned(),
-                starts: by_engine + u64::from(id.map_or(0, revived)),
-                running: state.started,
-                ready: state.ready,
-                // Without memory it may have been ready all the time: of a container that we have started it is known.
-                never_ready: memory.is_none_or(|memory| memory.proven.is_none()) && id.is_none_or(is_told),
-            };
-            Some((service.clone(), lapse::watch(self.lapses.get(service), seen, now)))
-        });
-        self.lapses = lapses.collect();
-    }
-
     fn note_updated(&mut self, desired: &HostDesired) {
         let now = self.now();
         for (service, spec) in &desired.services {
@@ -197,13 +167,16 @@ impl Reconciler {
             let memory = self.memory.instances.get(service);
             let wanted = memory.and_then(|memory| memory.wanted.as_ref());
             let failed = memory.and_then(|memory| memory.quarantine.as_ref());
+            let failed = failed.filter(|failed| failed.input_hash == spec.input_hash);
             let report = InstanceReport {
                 standing: self.standing(spec),
                 started: state.started,
                 ready: state.ready,
                 updated: state.updated,
                 wanted_since: wanted.map_or(desired.generation, |wanted| wanted.since),
-                failed: failed.is_some_and(|failed| failed.input_hash == spec.input_hash),
+                failed: failed.is_some(),
+                recalled: failed.is_some_and(|failed| failed.elsewhere.is_some()),
+                preparation: self.preparation(spec),
                 updated_at: wanted.and_then(|wanted| wanted.updated_at),
                 member: self.member_report(desired, service),
             };
@@ -217,6 +190,7 @@ impl Reconciler {
             source_digest: desired.source_digest.clone(),
             reachable: matches!(self.observer.observed.engine, EngineState::Known(_)),
             acts: self.mode.act && !self.is_held(desired),
+            holds_off: self.bad_site.is_some() || self.pending.is_some() || self.is_pinned(),
             attempts: self.engine_failures,
             services,
             jobs: desired.jobs.keys().map(|job| (job.clone(), host::job_here(&input, job))).collect(),

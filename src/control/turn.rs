@@ -54,6 +54,7 @@ impl Reconciler {
         let began = Instant::now();
         self.decide_procedures().await;
         self.decide_filesets().await;
+        self.recall();
         self.plan_all();
         self.ports.metrics.phase_took(Phase::Plan, began.elapsed());
         if self.observe_only {
@@ -253,6 +254,9 @@ impl Reconciler {
         change.apply(&mut self.memory);
         if let MemoryChange::Proven { service, proven, .. } = change {
             self.proven_now(service, proven);
+            if let Some(spec) = self.desired.as_ref().and_then(|desired| desired.services.get(service)).cloned() {
+                self.forget_before(&spec);
+            }
         }
         if change.is_intent() {
             self.save_memory();

@@ -232,6 +232,7 @@ mod tests {
             reachable: true,
             source_digest: String::new(),
             acts: true,
+            holds_off: false,
             attempts: 0,
             services: services.iter().map(|name| (service(name), instance.clone())).collect(),
             filesets: BTreeMap::new(),

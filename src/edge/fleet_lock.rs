@@ -286,6 +286,7 @@ mod tests {
             reachable: true,
             source_digest: String::new(),
             acts: true,
+            holds_off: false,
             attempts: 0,
             services: ["web", "api"].map(|name| (ServiceName::new(name).unwrap(), instance.clone())).into(),
             filesets: BTreeMap::new(),

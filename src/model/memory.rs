@@ -9,7 +9,7 @@ use super::fileset::FilesetRecord;
 use super::hold::Hold;
 use super::image::Accounts;
 use super::job::{JobRecord, JobState};
-use super::names::{FilesetName, JobName, ServiceName};
+use super::names::{FilesetName, HostName, JobName, ServiceName};
 use super::time::{Span, Timestamp};
 
 /// The memory of one host.
@@ -71,6 +71,8 @@ impl HostMemory {
 pub struct InstanceMemory {
     /// The spec that was last ready here, and the revision that holds it: what a rollback goes back to.
     pub proven: Option<Proven>,
+    /// The one before that, where a failure on another host may ask for it.
+    pub before: Option<Proven>,
     /// The spec that is asked for, and since which generation.
     pub wanted: Option<Wanted>,
     /// The spec that failed here and is not tried again.
@@ -99,6 +101,7 @@ impl InstanceMemory {
     /// Of an instance of which nothing is remembered.
     pub const EMPTY: Self = Self {
         proven: None,
+        before: None,
         wanted: None,
         quarantine: None,
         gate: None,
@@ -144,6 +147,9 @@ pub struct Quarantine {
     pub generation: u64,
     /// Why.
     pub reason: String,
+    /// On which other host it failed, where it was given up here for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<HostName>,
     /// Last log lines of the failed container.
     pub log: String,
     /// When.

@@ -27,6 +27,9 @@ pub struct HostReport {
     pub reachable: bool,
     /// Whether its loop does something about what differs: one that is only looked at, or paused, is not waited for.
     pub acts: bool,
+    /// Whether it knows of a newer state and does not take it for now, as one that waits for a person: it is not late.
+    #[serde(default)]
+    pub holds_off: bool,
     /// How often in a row it did not answer.
     pub attempts: u32,
     /// Its services.
@@ -56,11 +59,32 @@ pub struct InstanceReport {
     pub wanted_since: u64,
     /// That spec has failed here and is not tried again.
     pub failed: bool,
+    /// That is because it failed on another host.
+    #[serde(default)]
+    pub recalled: bool,
+    /// Whether it could be changed to that spec at once.
+    #[serde(default)]
+    pub preparation: Preparation,
     /// When it was first seen to be updated.
     pub updated_at: Option<Timestamp>,
     /// What procedures have to know of it, where a role has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberReport>,
+}
+
+/// Whether what a change needs is there before it begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preparation {
+    /// Nothing was said of it, as by an older agent: it is not waited for.
+    #[default]
+    Unsaid,
+    /// The image is not there yet.
+    Pending,
+    /// The image is there.
+    Done,
+    /// The image cannot be had, and why: it is not waited for until it can.
+    Failed(String),
 }
 
 /// What is lost with an instance that is taken down.

@@ -229,7 +229,10 @@ impl<'a> Planning<'a> {
         let Some(failed) = &self.memory.quarantine else { return };
         let going_back =
             if self.input.proven.is_some() { "the spec before it is in force" } else { "there is none to go back to" };
-        let message = format!("generation {} failed here: {}; {going_back}", failed.generation, failed.reason);
+        let message = match &failed.elsewhere {
+            None => format!("generation {} failed here: {}; {going_back}", failed.generation, failed.reason),
+            Some(_) => format!("generation {} is taken back: {}; {going_back}", failed.generation, failed.reason),
+        };
         self.condition(ConditionType::Quarantined, "SpecFailed", message.clone());
         if self.input.proven.is_some() {
             self.condition(ConditionType::RolledBack, "GateFailed", message);

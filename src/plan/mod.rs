@@ -19,7 +19,7 @@ pub mod lapse;
 mod namespaces;
 pub mod networks;
 pub mod orphans;
-mod prepare;
+pub mod prepare;
 pub mod remember;
 mod replace;
 pub mod schedule;

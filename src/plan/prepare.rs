@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::condition::{ConditionType, FILESET_MISSING, VOLUME_LOST};
+use crate::model::desired::InstanceDesired;
 use crate::model::file::FileSpec;
 use crate::model::fileset;
 use crate::model::image::{ImageRef, PullPolicy};
@@ -87,6 +88,12 @@ pub(super) fn next(planning: &mut Planning<'_>, name: &str, before: Option<&Obse
         files_key: key,
         carried_volumes: carried(&spec.settings, &image, before),
     })))
+}
+
+/// Whether the image that a spec needs is on the host.
+pub fn has_image(host: &HostObserved, spec: &InstanceDesired, pulled_for: Option<&str>) -> bool {
+    let pulled = pulled_for == Some(spec.input_hash.as_str());
+    matches!(image(host, &spec.image, spec.pull_policy, pulled), Image::Known(_))
 }
 
 /// Every container of an instance comes past this: the engine would make up for a volume that is gone with an empty one.

@@ -96,6 +96,9 @@ impl MemoryChange {
         match self {
             Self::Proven { service, proven, told } => {
                 let instance = memory.instances.entry(service.clone()).or_default();
+                if instance.proven.as_ref().is_some_and(|old| old.input_hash != proven.input_hash) {
+                    instance.before = instance.proven.take();
+                }
                 instance.proven = Some(proven.clone());
                 instance.told = Some(told.clone());
                 instance.gate = None;
@@ -109,6 +112,10 @@ impl MemoryChange {
             Self::Quarantined { service, quarantine } => {
                 let instance = memory.instances.entry(service.clone()).or_default();
                 instance.quarantine = Some(quarantine.clone());
+                // It was good here: what was good before it is what there is to go back to.
+                if instance.proven.as_ref().is_some_and(|proven| proven.input_hash == quarantine.input_hash) {
+                    instance.proven = instance.before.take();
+                }
                 instance.gate = None;
                 instance.failures = 0;
                 instance.retry_at = None;

@@ -69,6 +69,8 @@ pub struct Disk {
     pub full: bool,
     /// Mounted read-only.
     pub read_only: bool,
+    /// No space left where the engine keeps its data, which is elsewhere.
+    pub engine_full: bool,
 }
 
 impl Disk {

@@ -51,7 +51,7 @@ impl HostState {
                 )));
             }
         }
-        if self.disk.full {
+        if self.disk.full || self.disk.engine_full {
             return Err(EngineError::Failed("write: no space left on device".to_owned()));
         }
         let id = published.id(&familiar);

@@ -52,6 +52,7 @@ fn word(of: &str, ready: bool) -> HostReport {
         reachable: true,
         source_digest: String::new(),
         acts: true,
+        holds_off: false,
         attempts: 0,
         services: ["web", "api"].map(|name| (service(name), instance.clone())).into(),
         filesets: BTreeMap::new(),

@@ -1,6 +1,8 @@
 //! Many hosts under one controller, in the simulated world: budgets, order, halts, hosts that are cut off.
 
 mod filesets;
+mod images;
+mod recall;
 mod standing;
 mod world;
 

@@ -58,6 +58,7 @@ impl Fleet {
             world.publish(reference, 1, image(Program::healthy_after(Span(300))));
         }
         world.publish("flaps:1", 1, image(Program::flaps(Span(15_000))));
+        world.publish_with("late:1", 1, image(Program::healthy_after(Span(300))), None, Span(300_000));
         world.publish("slow:1", 1, image(Program::healthy_after(Span(3000))));
         world.publish("crash:1", 1, image(Program::ends(Span(40), 3)));
         world.publish("job:1", 1, image(Program::ends(Span(500), 0)));
