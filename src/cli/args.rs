@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::edge::coordinator::facts_of;
 use crate::edge::journal::{self, LogForm, LogOptions};
 use crate::model::time::Span;
 use crate::resolve::compile::CompileRequest;
@@ -273,6 +275,8 @@ impl Global {
             environment: std::env::vars().collect(),
             role_directories: self.role_directories.iter().map(absolute).collect(),
             site_key: Vec::new(),
+            facts: Arc::new(facts_of(&self.state_dir)),
+            assume_facts: false,
         }
     }
 

@@ -22,6 +22,7 @@ pub mod etcd;
 pub mod events;
 pub mod exec;
 pub mod explain;
+mod facts;
 pub mod generate;
 pub mod history;
 pub mod host;

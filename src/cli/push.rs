@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::edge::clock::SystemClock;
-use crate::edge::etcd::{Client, Head, Keys, blobs, head, publish};
+use crate::edge::etcd::{Client, Head, Keys, blobs, head, machines, publish};
 use crate::edge::identity;
 use crate::edge::revision::{
     FileEntry, Manifest, PackError, Packed, Purpose, Signed, SigningKey, Tree, Version, pack, request,
@@ -76,6 +77,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let packed = pack(&asked).map_err(unpackable)?;
     let Some(site) = packed.compiled.first().map(|one| one.desired.site.clone()) else { return Err(no_site()) };
     let keys = Keys::of(&site);
+    let asked = CompileRequest { facts: Arc::new(machines(&client, &keys).await?), ..asked };
     let found = head(&client, &keys).await?;
     let record = global.state_dir.join(format!("pushed-{site}.json"));
     follows(found.as_ref(), options.parent, &record, &site)?;

@@ -12,6 +12,7 @@ use crate::control::published::Published;
 use crate::edge::clock::SystemClock;
 use crate::edge::etcd::{Asker, Client, EtcdCoordinator, Head, Keys, Range, head};
 use crate::edge::site_files::DiskSiteFiles;
+use crate::model::hold::HoldKind;
 use crate::model::names::{HostName, SiteName};
 use crate::port::coordinator::Coordinator as _;
 use crate::report::merge;
@@ -86,9 +87,17 @@ impl Remote {
         let order = |name: &HostName| self.hosts.iter().position(|seen| seen.host == *name);
         status.hosts.sort_by_key(|host| order(&host.name));
         status.settle();
-        let wanted = self.head.as_ref().and_then(|head| head.manifest.as_ref()).map_or(0, |pushed| pushed.generation);
-        // Who has not heard of what was pushed is not there yet, whatever it says.
-        let is_behind = |seen: &Seen| seen.status.as_ref().is_none_or(|status| status.generation < wanted);
+        let pushed = self.head.as_ref().and_then(|head| Some((head.manifest.as_ref()?.generation, &head.digest)));
+        // Who has not heard of what was pushed is not there yet, whatever it says. Facts of machines and rollbacks make
+        // generations as well, so that the number alone does not tell.
+        let is_of = |status: &SiteStatus, (generation, digest): (u64, &String)| {
+            let is_pinned = status.holds.iter().any(|hold| hold.kind == HoldKind::Pin);
+            status.generation >= generation && (status.source_digest == *digest || is_pinned)
+        };
+        let is_behind = |seen: &Seen| {
+            let status = seen.status.as_ref();
+            status.is_none_or(|status| pushed.is_some_and(|pushed| !is_of(status, pushed)))
+        };
         status.converged &= converged && !meant().any(is_behind);
         status
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::edge::site_files::DiskSiteFiles;
-use crate::resolve::compile::compile_all;
+use crate::resolve::compile::{CompileRequest, compile_all};
 
 use super::args::{Global, Output};
 use super::error::{CommandError, Exit};
@@ -18,6 +18,7 @@ pub struct Options {}
 /// Checks the site for all its hosts.
 pub fn run(global: &Global, _: &Options) -> Result<Exit, CommandError> {
     let Some(request) = global.request() else { return Err(no_site()) };
+    let request = CompileRequest { assume_facts: true, ..request };
     let compiled = compile_all(&request, &DiskSiteFiles::new())
         .map_err(|errors| CommandError { message: String::new(), ..CommandError::invalid_site(errors) })?;
     let warnings = compiled.first().map(|first| first.warnings.clone()).unwrap_or_default();

@@ -15,7 +15,8 @@ use crate::control::published::Published;
 use crate::control::reconciler::{Mode, Reconciler};
 use crate::edge::clock::SystemClock;
 use crate::edge::coordinator::LocalCoordinator;
-use crate::edge::docker::ConnectOptions;
+use crate::edge::docker::{ConnectOptions, DockerObserver};
+use crate::edge::facts::EngineFacts;
 use crate::edge::files::DiskFiles;
 use crate::edge::fleet_source::FleetSource;
 use crate::edge::host_files;
@@ -31,6 +32,7 @@ use crate::port::clock::Clock;
 use crate::port::coordinator::Coordinator;
 use crate::port::engine::Engine;
 use crate::port::files::Files;
+use crate::port::prober::Prober;
 use crate::port::read_only::{ReadOnlyEngine, ReadOnlyFiles, ReadOnlyStore};
 use crate::port::store::Store;
 use crate::report::metrics::Metrics;
@@ -39,6 +41,7 @@ use crate::resolve::compile::{CompileRequest, compile, compile_all};
 use super::connection::{connect_options, or_nowhere};
 use super::error::{CommandError, Exit};
 use super::etcd::EtcdArguments;
+use super::facts;
 use super::interrupted::interrupted;
 use super::scope::Reach;
 
@@ -135,7 +138,7 @@ impl World {
         // Only where there may be other hosts is it worth another look at the site.
         let alone = matches!(&prepared, None | Some(Ok(Prepared { hosts: 1, .. })));
         match if alone { None } else { place.reach()? } {
-            Some(reach) => Self::of_many(place, access, lock, key, reach),
+            Some(reach) => Self::of_many(place, access, lock, key, reach).await,
             None => {
                 let prepared = prepared.and_then(Result::ok);
                 Self::of_one(place, access, lock, key, source, prepared).await
@@ -182,6 +185,7 @@ impl World {
         prepared: Option<Prepared>,
     ) -> Result<Self, CommandError> {
         let is_valid = place.request.is_none() || prepared.is_some();
+        let asks_facts = prepared.as_ref().and_then(|prepared| prepared.asks_facts.clone());
         let names = prepared.map(|prepared| (prepared.site, prepared.host));
         let connection = source.as_ref().and_then(DiskSource::connection);
         let source: Arc<dyn SiteSource> = match source {
@@ -199,7 +203,10 @@ impl World {
         let around =
             Surroundings { site: &site, state: &place.state, access, key, metrics, published: published.clone() };
         let coordinator = Arc::new(LocalCoordinator::new(&place.state, host.clone()));
-        let ports = around.ports(store, host, &connect_options(connection)?, coordinator, source)?;
+        let ports = around.ports(store, host.clone(), &connect_options(connection)?, coordinator, source)?;
+        if let Some(moving) = asks_facts {
+            facts::ask(std::iter::once((&host, &ports)), &moving, access == Access::Act).await;
+        }
         if access == Access::Act {
             clean(&place.state).await?;
         }
@@ -207,7 +214,7 @@ impl World {
         Ok(Self { loops, published, lock, has_site: place.request.is_some(), is_valid })
     }
 
-    fn of_many(
+    async fn of_many(
         place: &Place,
         access: Access,
         lock: Option<StateLock>,
@@ -236,6 +243,9 @@ impl World {
             let site = source.at(one.host.clone());
             let ports = around.ports(store, one.host.clone(), &options, Arc::new(coordinator), site)?;
             members.push(Member { host: one.host, meant: one.meant, ports });
+        }
+        if let Some(moving) = source.asks_facts(&key) {
+            facts::ask(members.iter().map(|member| (&member.host, &member.ports)), &moving, acts).await;
         }
         let is_valid = source.is_valid(&key);
         Ok(Self { loops: Loops::Many(members), published, lock, has_site: true, is_valid })
@@ -340,6 +350,9 @@ fn site_key(state: &Path, access: Access) -> Vec<u8> {
     }
 }
 
+/// Engine, files, store and network of a host, and its engine once more to be asked about the machine.
+type Doors = (Arc<dyn Engine>, Arc<dyn Files>, Arc<dyn Store>, Arc<dyn Prober>, DockerObserver);
+
 impl Surroundings<'_> {
     /// The ports of one host's loop.
     fn ports(
@@ -352,17 +365,17 @@ impl Surroundings<'_> {
     ) -> Result<Ports, CommandError> {
         let Self { site, state, access, key, metrics, published } = self;
         let store = Arc::new(store);
-        let (engine, files, store, prober): (Arc<dyn Engine>, Arc<dyn Files>, Arc<dyn Store>, _) = match access {
+        let (engine, files, store, prober, observer): Doors = match access {
             Access::Look => {
                 let (observer, files) = host_files::observe(options, state, site, &host)?;
                 let store = ReadOnlyStore::over(store).with_key(key);
-                let prober = prober_of(&observer);
-                (Arc::new(ReadOnlyEngine(observer)), Arc::new(ReadOnlyFiles(files)), Arc::new(store), prober)
+                let (prober, asked) = (prober_of(&observer), observer.clone());
+                (Arc::new(ReadOnlyEngine(observer)), Arc::new(ReadOnlyFiles(files)), Arc::new(store), prober, asked)
             }
             Access::Act => {
                 let (engine, files) = host_files::change(options, state, site, &host)?;
-                let prober = prober_of(engine.observer());
-                (Arc::new(Measured::new(engine, host, metrics.clone())), files, store, prober)
+                let (prober, asked) = (prober_of(engine.observer()), engine.observer().clone());
+                (Arc::new(Measured::new(engine, host, metrics.clone())), files, store, prober, asked)
             }
         };
         Ok(Ports {
@@ -373,6 +386,7 @@ impl Surroundings<'_> {
             coordinator,
             vault: Arc::new(AeadVault),
             prober,
+            facts: Arc::new(EngineFacts::over(observer)),
             source,
             metrics,
             published,

@@ -35,6 +35,31 @@ pub fn is_same(old: &HostDesired, new: &HostDesired) -> bool {
     old == new
 }
 
+/// What waits for facts stays as it was in force, with all that it needs; what never was is left out.
+fn with_what_stays(accepted: Option<&HostDesired>, read: &HostDesired) -> HostDesired {
+    let mut read = read.clone();
+    let Some(old) = accepted.filter(|_| !read.waits.is_empty()) else { return read };
+    for (name, spec) in old.services.iter().filter(|(name, _)| read.waits.services.contains_key(*name)) {
+        read.services.entry(name.clone()).or_insert_with(|| spec.clone());
+        if let Some(behaviour) = old.behaviours.get(name) {
+            read.behaviours.entry(name.clone()).or_insert_with(|| behaviour.clone());
+        }
+    }
+    for (name, job) in old.jobs.iter().filter(|(name, _)| read.waits.jobs.contains_key(*name)) {
+        read.jobs.entry(name.clone()).or_insert_with(|| job.clone());
+    }
+    for (name, network) in &old.networks {
+        read.networks.entry(name.clone()).or_insert_with(|| network.clone());
+    }
+    for (name, volume) in &old.volumes {
+        read.volumes.entry(name.clone()).or_insert_with(|| volume.clone());
+    }
+    for (name, hosts) in &old.placement {
+        read.placement.entry(name.clone()).or_insert_with(|| hosts.clone());
+    }
+    read
+}
+
 /// Decides. `live_generation` is the highest one on labels of live containers.
 pub fn consider(
     accepted: Option<&HostDesired>,
@@ -44,6 +69,7 @@ pub fn consider(
     approved: bool,
     now: Timestamp,
 ) -> Acceptance {
+    let read = &with_what_stays(accepted, read);
     let pinned = memory.holds.iter().any(|hold| {
         hold.kind == HoldKind::Pin && hold.is_active(now) && hold.reason.ends_with(&pin_mark(&read.source_digest))
     });
@@ -51,7 +77,11 @@ pub fn consider(
         return Acceptance::Pinned;
     }
     // Where the source counts for the whole site, all hosts follow its number, those too that have nothing to change.
-    if accepted.is_some_and(|accepted| is_same(accepted, read) && read.generation <= accepted.generation) {
+    // Facts of machines make generations as well, so that the number alone does not tell which source was taken.
+    let is_taken = |accepted: &HostDesired| {
+        read.generation == 0 || (read.generation <= accepted.generation && read.source_digest == accepted.source_digest)
+    };
+    if accepted.is_some_and(|accepted| is_taken(accepted) && is_same(accepted, read)) {
         return Acceptance::Unchanged;
     }
     let mut next = read.clone();
@@ -87,8 +117,11 @@ pub fn forget_old_failures(memory: &mut HostMemory, desired: &HostDesired) {
             instance.quarantine = None;
         }
     }
-    memory.instances.retain(|service, _| desired.services.contains_key(service));
-    memory.jobs.retain(|job, _| desired.jobs.contains_key(job));
+    let waits = &desired.waits;
+    memory
+        .instances
+        .retain(|service, _| desired.services.contains_key(service) || waits.services.contains_key(service));
+    memory.jobs.retain(|job, _| desired.jobs.contains_key(job) || waits.jobs.contains_key(job));
     memory.restart_requests.retain(|service, _| desired.services.contains_key(service));
     memory.retries.retain(|service| desired.services.contains_key(service));
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::model::desired::HostDesired;
+use crate::model::facts::Waits;
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::names::{HostName, JobName, ServiceName};
 use crate::model::settings::Mount;
@@ -469,6 +470,7 @@ impl Reconciler {
             behaviours: std::collections::BTreeMap::default(),
             procedures: Vec::new(),
             filesets: Vec::new(),
+            waits: Waits::default(),
             ..desired.as_ref().clone()
         };
         // An end that is not written down would be undone by a restart, half way through.

@@ -1,6 +1,6 @@
 //! Whether what was asked for is reached, still under way, or out of reach. Pure.
 
-use crate::model::condition::{ConditionType, ENGINE_UNSUPPORTED, HOST_IDENTITY_CHANGED, find, holds};
+use crate::model::condition::{ConditionType, ENGINE_UNSUPPORTED, FACT_MISSING, HOST_IDENTITY_CHANGED, find, holds};
 use crate::model::memory::HostMemory;
 use crate::plan::step::{Next, Subject, SubjectPlan};
 
@@ -64,6 +64,11 @@ pub fn reach(plan: &SubjectPlan, memory: &HostMemory, in_flight: bool) -> Reach 
     }
     if holds(conditions, ConditionType::Unknown) {
         return Reach::Waiting(message(ConditionType::Unknown));
+    }
+    // It goes on as it was, and what it should be is not known.
+    let unknown = find(conditions, ConditionType::Waiting).is_some_and(|waiting| waiting.reason == FACT_MISSING);
+    if unknown && !matches!(plan.next, Next::Step(_) | Next::Remember(_)) {
+        return Reach::Waiting(message(ConditionType::Waiting));
     }
     if holds(conditions, ConditionType::Waiting) && plan.next == Next::Blocked {
         return Reach::Waiting(message(ConditionType::Waiting));

@@ -113,6 +113,7 @@ impl Reconciler {
             if result.is_ok() {
                 self.schedule_passes(true);
                 self.garbage_due = true;
+                self.facts_due = true;
                 self.engine_seen();
             }
             result

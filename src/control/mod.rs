@@ -13,6 +13,7 @@ pub mod command;
 mod commands;
 mod dependents;
 pub mod events;
+mod facts;
 mod filesets;
 pub mod fleet;
 mod garbage;

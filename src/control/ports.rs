@@ -1,14 +1,17 @@
 //! All that the loop reaches the world through.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::desired::HostDesired;
+use crate::model::facts::SiteFacts;
 use crate::plan::host::PlanInstance;
 use crate::port::clock::Clock;
 use crate::port::coordinator::Coordinator;
 use crate::port::engine::Engine;
+use crate::port::facts::Facts;
 use crate::port::files::Files;
 use crate::port::prober::Prober;
 use crate::port::store::Store;
@@ -34,6 +37,8 @@ pub struct Ports {
     pub vault: Arc<dyn Vault>,
     /// Probes over the network.
     pub prober: Arc<dyn Prober>,
+    /// What the machine is.
+    pub facts: Arc<dyn Facts>,
     /// Where the site comes from.
     pub source: Arc<dyn SiteSource>,
     /// What is counted.
@@ -53,6 +58,8 @@ pub struct Loaded {
     pub paths: BTreeSet<PathBuf>,
     /// Warnings, rendered.
     pub warnings: Vec<String>,
+    /// Whether machines have to be asked what they are; then with the addresses that are no machine's own.
+    pub asks_facts: Option<BTreeSet<IpAddr>>,
 }
 
 /// A site that cannot be used.
@@ -68,6 +75,6 @@ pub struct BadSite {
 
 /// Where the site comes from.
 pub trait SiteSource: Send + Sync {
-    /// Reads it anew.
-    fn load(&self, site_key: &[u8]) -> Result<Loaded, BadSite>;
+    /// Reads it anew, with what is known of the machines.
+    fn load(&self, site_key: &[u8], facts: &Arc<SiteFacts>) -> Result<Loaded, BadSite>;
 }

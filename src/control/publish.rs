@@ -1,5 +1,6 @@
 //! Making the status, and telling it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -162,6 +163,7 @@ impl Reconciler {
         };
         let mut instances: Vec<InstanceStatus> =
             desired.services.keys().filter_map(|service| self.instance_status(desired, service)).collect();
+        instances.extend(desired.waits.services.keys().filter_map(|service| self.unknown_status(desired, service)));
         instances.extend(self.plans.values().filter_map(|plan| self.orphan_status(plan)));
         HostStatus {
             name: desired.host.clone(),
@@ -249,6 +251,35 @@ impl Reconciler {
                 at: failed.at,
             }),
             conditions,
+        })
+    }
+
+    /// Of a service of which it is not known what it should be, and never was.
+    fn unknown_status(&self, desired: &HostDesired, service: &ServiceName) -> Option<InstanceStatus> {
+        let plan = self.plans.get(&Subject::Service(service.clone()))?;
+        let is_of = |container: &&Arc<ObservedContainer>| {
+            container.is_labelled(desired.site.as_str(), desired.host.as_str())
+                && container.label(labels::SERVICE) == Some(service.as_str())
+        };
+        let container = self.observer.observed.containers.values().find(is_of);
+        (!desired.services.contains_key(service)).then(|| InstanceStatus {
+            service: service.clone(),
+            role: None,
+            container: container.map_or_else(|| service.to_string(), |container| container.name.clone()),
+            image: container.map_or_else(String::new, |container| container.image.clone()),
+            wanted: Wanted::Running,
+            ready: false,
+            state: container.map_or(InstanceState::Missing, |container| container.state.status.into()),
+            spec_hash: String::new(),
+            generation: desired.generation,
+            observed_generation: 0,
+            restarts: 0,
+            drift: std::collections::BTreeSet::new(),
+            waiting: Some(WaitingReason::Blocked),
+            next_step: None,
+            last_error: None,
+            quarantined: None,
+            conditions: plan.conditions.clone(),
         })
     }
 

@@ -3,6 +3,7 @@
 //! One task owns all state. Steps and probes run as tasks of their own and report back; at most one step a subject is
 //! under way. In: [`Input`]s by a channel, finished steps, timers. Out: steps, memory, events, status by a watch channel.
 
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::execute::{Done, Failure};
 use crate::model::desired::{HostDesired, InstanceDesired};
+use crate::model::facts::SiteFacts;
 use crate::model::memory::HostMemory;
 use crate::model::names::ServiceName;
 use crate::model::peers::{HostReport, Reports};
@@ -121,6 +123,12 @@ pub struct Reconciler {
     pub(super) slots_known: bool,
     /// What the hosts of the site last said of themselves.
     pub(super) reports: watch::Receiver<Arc<Reports>>,
+    /// What is known of the machines of the site.
+    pub(super) facts: watch::Receiver<Arc<SiteFacts>>,
+    /// Whether the site has to know what machines are; then with the addresses that are no machine's own.
+    pub(super) asks_facts: Option<BTreeSet<IpAddr>>,
+    /// Whether the machine is to be asked what it is.
+    pub(super) facts_due: bool,
     /// Before a state was ever accepted: site, host and generation of the containers that are there all the same.
     pub(super) left: Vec<(String, String, u64)>,
     /// What this host last said.
@@ -209,6 +217,9 @@ impl Reconciler {
             redactor: Redactor::default(),
             slots_known: false,
             reports: ports.coordinator.reports(),
+            facts: ports.coordinator.facts(),
+            asks_facts: None,
+            facts_due: false,
             left: Vec::new(),
             reported: None,
             lapses: BTreeMap::new(),
@@ -291,6 +302,7 @@ impl Reconciler {
                 Some(answer) = self.probing.join_next(), if !self.probing.is_empty() => self.take_answer(answer),
                 Some(answer) = self.values.asking.join_next(), if !self.values.asking.is_empty() => self.take_value(answer),
                 Ok(()) = self.reports.changed(), if self.listens() => self.hear(),
+                Ok(()) = self.facts.changed() => self.hear_facts(),
                 () = tokio::time::sleep_until(wake) => {}
             }
             // What is there already belongs to the same turn.

@@ -47,11 +47,15 @@ impl Reconciler {
             }
         };
         let began = Instant::now();
-        let loaded = self.ports.source.load(&key);
+        let facts = self.facts.borrow_and_update().clone();
+        let loaded = self.ports.source.load(&key, &facts);
         self.ports.metrics.phase_took(Phase::Render, began.elapsed());
         match loaded {
             Ok(loaded) => {
                 self.set_paths(loaded.paths);
+                // What was not asked for so far is asked for now.
+                self.facts_due |= self.asks_facts.is_none();
+                self.asks_facts = loaded.asks_facts;
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }
@@ -147,7 +151,7 @@ impl Reconciler {
 
     /// The same with another key of the site.
     pub(super) fn candidate_with(&self, key: &[u8]) -> Result<HostDesired, String> {
-        let loaded = self.ports.source.load(key).map_err(|bad| bad.message)?;
+        let loaded = self.ports.source.load(key, &self.facts_now()).map_err(|bad| bad.message)?;
         let live = self.live_generation(&loaded.desired);
         let next = accept::consider(self.desired.as_deref(), &loaded.desired, &self.memory, live, true, self.now());
         Ok(match (next, &self.desired) {

@@ -50,6 +50,9 @@ impl Reconciler {
         self.read_site_again();
         let began = Instant::now();
         self.look().await;
+        if self.learn_facts().await {
+            self.look().await;
+        }
         self.ports.metrics.phase_took(Phase::Observe, began.elapsed());
         let began = Instant::now();
         self.decide_procedures().await;
@@ -84,6 +87,9 @@ impl Reconciler {
     /// Looks and plans, for those who only ask.
     pub(super) async fn turn_without_steps(&mut self) {
         self.look().await;
+        if self.learn_facts().await {
+            self.look().await;
+        }
         self.decide_procedures().await;
         self.decide_filesets().await;
         self.plan_all();
@@ -134,8 +140,8 @@ impl Reconciler {
         let networks = networks::plan(&desired, &self.observer.observed);
         let orphans = orphans::plan(&desired, &self.observer.observed, &self.memory, now);
         self.plans.retain(|subject, _| match subject {
-            Subject::Service(name) => desired.services.contains_key(name),
-            Subject::Job(name) => desired.jobs.contains_key(name),
+            Subject::Service(name) => desired.services.contains_key(name) || desired.waits.services.contains_key(name),
+            Subject::Job(name) => desired.jobs.contains_key(name) || desired.waits.jobs.contains_key(name),
             Subject::Fileset(name) => desired.filesets.iter().any(|fileset| fileset.fileset == *name),
             Subject::Host | Subject::Orphan(_) => false,
         });
@@ -143,15 +149,13 @@ impl Reconciler {
         self.order.extend(orphans.iter().map(|plan| plan.subject.clone()));
         let filesets = || desired.filesets.iter().map(|fileset| Subject::Fileset(fileset.fileset.clone()));
         self.order.extend(filesets());
-        self.order.extend(desired.jobs.keys().cloned().map(Subject::Job));
-        self.order.extend(desired.services.keys().cloned().map(Subject::Service));
+        self.order.extend(host::subjects(&desired));
         for mut plan in std::iter::once(networks).chain(orphans) {
             self.hold_back(&mut plan, now);
             self.plans.insert(plan.subject.clone(), plan);
         }
         self.dirty.extend(filesets());
-        self.dirty.extend(desired.jobs.keys().cloned().map(Subject::Job));
-        self.dirty.extend(desired.services.keys().cloned().map(Subject::Service));
+        self.dirty.extend(host::subjects(&desired));
     }
 
     /// What plans are made from.

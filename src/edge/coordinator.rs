@@ -1,5 +1,5 @@
-//! The coordinator of one program: slots in `STATE/slots.json`, records in `STATE/records.json`, the words of its hosts in
-//! memory.
+//! The coordinator of one program: slots in `STATE/slots.json`, records in `STATE/records.json`, what machines are in
+//! `STATE/facts.json`, the words of its hosts in memory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{atomic, system_words};
 use crate::admit::rollout::{self, Taken};
+use crate::model::facts::{HostFacts, SiteFacts};
 use crate::model::names::{HostName, ServiceName};
 use crate::model::peers::{Ask, HostReport, Reports};
 use crate::model::time::Timestamp;
@@ -28,6 +29,8 @@ pub struct LocalCoordinator {
 struct Shared {
     path: PathBuf,
     records: PathBuf,
+    machines: PathBuf,
+    facts: watch::Sender<Arc<SiteFacts>>,
     /// The hosts that this program looks after. Of others it knows nothing, and keeps no budget for them.
     hosts: Vec<HostName>,
     turn: Mutex<()>,
@@ -52,7 +55,8 @@ impl LocalCoordinator {
     fn shared(state: &Path, hosts: Vec<HostName>) -> Arc<Shared> {
         let (turn, reports) = (Mutex::new(()), watch::Sender::new(Arc::new(Reports::new())));
         let (path, records) = (state.join("slots.json"), state.join("records.json"));
-        Arc::new(Shared { path, records, hosts, turn, reports })
+        let (machines, facts) = (facts_file(state), watch::Sender::new(Arc::new(facts_of(state))));
+        Arc::new(Shared { path, records, machines, facts, hosts, turn, reports })
     }
 
     /// On a thread that may wait for the disk, one at a time.
@@ -73,6 +77,21 @@ impl LocalCoordinator {
         work: impl FnOnce(&Shared, Slots) -> Result<T, Denied> + Send + 'static,
     ) -> Result<T, Denied> {
         self.in_turn(move |shared| work(shared, shared.load()?)).await
+    }
+}
+
+fn facts_file(state: &Path) -> PathBuf {
+    state.join("facts.json")
+}
+
+/// What was last known of the machines of a site. What is lost is asked for again.
+pub fn facts_of(state: &Path) -> SiteFacts {
+    match read(&facts_file(state), "nothing known of the machines") {
+        Ok(facts) => facts.unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(%error, "nothing is known of the machines");
+            SiteFacts::new()
+        }
     }
 }
 
@@ -188,6 +207,26 @@ impl Coordinator for LocalCoordinator {
 
     fn is_alone(&self) -> bool {
         self.shared.hosts.len() < 2
+    }
+
+    async fn tell_facts(&self, facts: HostFacts, keep: bool) -> Result<(), Denied> {
+        let host = self.host.clone();
+        self.shared.facts.send_modify(|known| drop(Arc::make_mut(known).insert(host.clone(), Arc::new(facts.clone()))));
+        if !keep {
+            return Ok(());
+        }
+        self.in_turn(move |shared| {
+            // What another program has learnt of other hosts stays.
+            let mut known: SiteFacts =
+                read(&shared.machines, "nothing known of the machines").unwrap_or_default().unwrap_or_default();
+            known.insert(host, Arc::new(facts));
+            write(&shared.machines, &known)
+        })
+        .await
+    }
+
+    fn facts(&self) -> watch::Receiver<Arc<SiteFacts>> {
+        self.shared.facts.subscribe()
     }
 
     fn reports(&self) -> watch::Receiver<Arc<Reports>> {

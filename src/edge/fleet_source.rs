@@ -1,6 +1,7 @@
 //! The site as it lies on the disk of this machine, compiled once for all its hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -10,9 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::atomic;
 use super::site_files::{DiskSiteFiles, FileStamp, Stamp};
-use super::site_source::is_fresh;
+use super::site_source::{asked, is_fresh};
 use crate::control::ports::{BadSite, Loaded, SiteSource};
 use crate::model::desired::HostDesired;
+use crate::model::facts::SiteFacts;
 use crate::model::names::HostName;
 use crate::port::site_files::SiteFiles as _;
 use crate::resolve::compile::{CompileRequest, compile_all};
@@ -28,6 +30,7 @@ pub struct FleetSource {
 /// What was read, and when.
 struct Reading {
     site_key: Vec<u8>,
+    facts: Arc<SiteFacts>,
     began: SystemTime,
     stamps: BTreeMap<PathBuf, Stamp>,
     result: Result<Compiled, BadSite>,
@@ -38,6 +41,7 @@ struct Compiled {
     hosts: BTreeMap<HostName, HostDesired>,
     paths: BTreeSet<PathBuf>,
     warnings: Vec<String>,
+    asks_facts: Option<BTreeSet<IpAddr>>,
 }
 
 /// The number of the source that was read last.
@@ -61,13 +65,25 @@ impl FleetSource {
 
     /// Whether it can be used as it is now.
     pub fn is_valid(&self, site_key: &[u8]) -> bool {
-        self.with_reading(site_key, Result::is_ok)
+        self.with_reading(site_key, &self.request.facts, Result::is_ok)
     }
 
-    fn with_reading<T>(&self, site_key: &[u8], use_it: impl FnOnce(&Result<Compiled, BadSite>) -> T) -> T {
+    /// Whether machines have to be asked what they are, as far as that can be told; then with the addresses that are no
+    /// machine's own.
+    pub fn asks_facts(&self, site_key: &[u8]) -> Option<BTreeSet<IpAddr>> {
+        self.with_reading(site_key, &self.request.facts, |read| read.as_ref().ok()?.asks_facts.clone())
+    }
+
+    fn with_reading<T>(
+        &self,
+        site_key: &[u8],
+        facts: &Arc<SiteFacts>,
+        use_it: impl FnOnce(&Result<Compiled, BadSite>) -> T,
+    ) -> T {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let is_current = |reading: &Reading| {
             reading.site_key == site_key
+                && (Arc::ptr_eq(&reading.facts, facts) || reading.facts == *facts)
                 && reading
                     .stamps
                     .iter()
@@ -75,15 +91,15 @@ impl FleetSource {
         };
         let reading = match read.take().filter(is_current) {
             Some(reading) => reading,
-            None => self.compile(site_key),
+            None => self.compile(site_key, facts),
         };
         use_it(&read.insert(reading).result)
     }
 
-    fn compile(&self, site_key: &[u8]) -> Reading {
+    fn compile(&self, site_key: &[u8], facts: &Arc<SiteFacts>) -> Reading {
         let began = SystemTime::now();
         let files = DiskSiteFiles::new();
-        let request = CompileRequest { site_key: site_key.to_vec(), ..self.request.clone() };
+        let request = CompileRequest { site_key: site_key.to_vec(), facts: facts.clone(), ..self.request.clone() };
         let result = compile_all(&request, &files);
         let mut paths = files.asked();
         // A path that is missing now is watched for its return.
@@ -91,6 +107,7 @@ impl FleetSource {
         let result = match result {
             Ok(all) => {
                 let warnings = all.first().map(|one| one.warnings.lines()).unwrap_or_default();
+                let asks_facts = asked(all.iter());
                 let mut digest = Sha256::new();
                 for one in &all {
                     digest.update(one.desired.source_digest.as_bytes());
@@ -101,11 +118,11 @@ impl FleetSource {
                     let desired = HostDesired { generation, source_digest: digest.clone(), ..one.desired };
                     (desired.host.clone(), desired)
                 });
-                Ok(Compiled { hosts: hosts.collect(), paths, warnings })
+                Ok(Compiled { hosts: hosts.collect(), paths, warnings, asks_facts })
             }
             Err(errors) => Err(BadSite { errors: errors.len(), message: errors.render(false), paths }),
         };
-        Reading { site_key: site_key.to_vec(), began, stamps: files.stamps(), result }
+        Reading { site_key: site_key.to_vec(), facts: facts.clone(), began, stamps: files.stamps(), result }
     }
 
     /// One more than before for another source. A record that is lost begins anew: hosts know their own numbers.
@@ -131,7 +148,9 @@ fn part(result: &Result<Compiled, BadSite>, host: &HostName) -> Result<Loaded, B
     let compiled = result.as_ref().map_err(Clone::clone)?;
     let (paths, warnings) = (compiled.paths.clone(), compiled.warnings.clone());
     match compiled.hosts.get(host) {
-        Some(desired) => Ok(Loaded { desired: desired.clone(), paths, warnings }),
+        Some(desired) => {
+            Ok(Loaded { desired: desired.clone(), paths, warnings, asks_facts: compiled.asks_facts.clone() })
+        }
         None => Err(BadSite {
             errors: 1,
             message: format!("the site no longer has the host `{host}`; what runs there stays"),
@@ -147,7 +166,7 @@ struct HostSource {
 }
 
 impl SiteSource for HostSource {
-    fn load(&self, site_key: &[u8]) -> Result<Loaded, BadSite> {
-        self.source.with_reading(site_key, |result| part(result, &self.host))
+    fn load(&self, site_key: &[u8], facts: &Arc<SiteFacts>) -> Result<Loaded, BadSite> {
+        self.source.with_reading(site_key, facts, |result| part(result, &self.host))
     }
 }

@@ -1,11 +1,13 @@
 //! The site as it lies on the disk of this machine, compiled for one host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::control::ports::{BadSite, Loaded, SiteSource};
+use crate::model::facts::SiteFacts;
 use crate::model::names::{HostName, SiteName};
 use crate::parse::site::Connection;
 use crate::port::site_files::SiteFiles as _;
@@ -29,11 +31,21 @@ pub struct Prepared {
     pub host: HostName,
     /// How many hosts the site has.
     pub hosts: usize,
+    /// Whether machines have to be asked what they are; then with the addresses that are no machine's own.
+    pub asks_facts: Option<BTreeSet<IpAddr>>,
+}
+
+type Read = (Compiled, BTreeSet<PathBuf>, BTreeMap<PathBuf, Stamp>);
+
+/// Whether something of a site has to know what machines are; then with the addresses that are no machine's own.
+pub(super) fn asked<'a>(compiled: impl IntoIterator<Item = &'a Compiled>) -> Option<BTreeSet<IpAddr>> {
+    compiled.into_iter().find(|one| one.needs_facts).map(|one| one.moving.clone())
 }
 
 /// What was read to find the engine, for the loop that starts right after.
 struct Ready {
     site_key: Vec<u8>,
+    facts: Arc<SiteFacts>,
     began: SystemTime,
     stamps: BTreeMap<PathBuf, Stamp>,
     compiled: Compiled,
@@ -63,12 +75,12 @@ impl DiskSource {
 
     /// Reads it, with all that is known of it.
     pub fn compile(&self, site_key: &[u8]) -> Result<(Compiled, BTreeSet<PathBuf>), BadSite> {
-        self.read(site_key).map(|(compiled, paths, _)| (compiled, paths))
+        self.read(site_key, &self.request.facts).map(|(compiled, paths, _)| (compiled, paths))
     }
 
-    fn read(&self, site_key: &[u8]) -> Result<(Compiled, BTreeSet<PathBuf>, BTreeMap<PathBuf, Stamp>), BadSite> {
+    fn read(&self, site_key: &[u8], facts: &Arc<SiteFacts>) -> Result<Read, BadSite> {
         let files = DiskSiteFiles::new();
-        let request = CompileRequest { site_key: site_key.to_vec(), ..self.request.clone() };
+        let request = CompileRequest { site_key: site_key.to_vec(), facts: facts.clone(), ..self.request.clone() };
         let result = compile(&request, &files);
         let mut paths = files.asked();
         // A path that is missing now is watched for its return.
@@ -87,21 +99,23 @@ impl DiskSource {
     /// has changed since: a site is not compiled twice for one command.
     pub fn prepare(&self, site_key: &[u8]) -> Result<Prepared, BadSite> {
         let began = SystemTime::now();
-        let (compiled, paths, stamps) = self.read(site_key)?;
+        let facts = self.request.facts.clone();
+        let (compiled, paths, stamps) = self.read(site_key, &facts)?;
         let names = Prepared {
             site: compiled.desired.site.clone(),
             host: compiled.desired.host.clone(),
             hosts: compiled.hosts.len(),
+            asks_facts: asked([&compiled]),
         };
-        let ready = Ready { site_key: site_key.to_vec(), began, stamps, compiled, paths };
+        let ready = Ready { site_key: site_key.to_vec(), facts, began, stamps, compiled, paths };
         *self.ready.lock().unwrap_or_else(PoisonError::into_inner) = Some(ready);
         Ok(names)
     }
 
-    fn take_prepared(&self, site_key: &[u8]) -> Option<(Compiled, BTreeSet<PathBuf>)> {
+    fn take_prepared(&self, site_key: &[u8], facts: &SiteFacts) -> Option<(Compiled, BTreeSet<PathBuf>)> {
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let is_same = |(path, seen): (&PathBuf, &Stamp)| !is_fresh(*seen, ready.began) && FileStamp::of(path) == *seen;
-        let same = ready.site_key == site_key && ready.stamps.iter().all(is_same);
+        let same = ready.site_key == site_key && *ready.facts == *facts && ready.stamps.iter().all(is_same);
         same.then_some((ready.compiled, ready.paths))
     }
 
@@ -112,13 +126,13 @@ impl DiskSource {
 }
 
 impl SiteSource for DiskSource {
-    fn load(&self, site_key: &[u8]) -> Result<Loaded, BadSite> {
-        let (compiled, paths) = match self.take_prepared(site_key) {
+    fn load(&self, site_key: &[u8], facts: &Arc<SiteFacts>) -> Result<Loaded, BadSite> {
+        let (compiled, paths) = match self.take_prepared(site_key, facts) {
             Some(prepared) => prepared,
-            None => self.compile(site_key)?,
+            None => self.read(site_key, facts).map(|(compiled, paths, _)| (compiled, paths))?,
         };
-        let warnings = compiled.warnings.lines();
-        Ok(Loaded { desired: compiled.desired, paths, warnings })
+        let (warnings, asks_facts) = (compiled.warnings.lines(), asked([&compiled]));
+        Ok(Loaded { desired: compiled.desired, paths, warnings, asks_facts })
     }
 }
 
@@ -126,7 +140,7 @@ impl SiteSource for DiskSource {
 pub struct NoSource;
 
 impl SiteSource for NoSource {
-    fn load(&self, _: &[u8]) -> Result<Loaded, BadSite> {
+    fn load(&self, _: &[u8], _: &Arc<SiteFacts>) -> Result<Loaded, BadSite> {
         Err(BadSite { errors: 1, message: "no site file was named".to_owned(), paths: BTreeSet::new() })
     }
 }
@@ -181,7 +195,7 @@ mod tests {
             source.prepare(b"k").unwrap();
             // Of the same size, in place, and mostly within one tick of the file system's clock.
             site(place.path(), &format!("b:{}", 100 + again));
-            assert_eq!(image(&source.load(b"k").unwrap()), format!("b:{}", 100 + again));
+            assert_eq!(image(&source.load(b"k", &Arc::default()).unwrap()), format!("b:{}", 100 + again));
         }
     }
 
@@ -204,7 +218,7 @@ mod tests {
         let ready = source.ready.lock().unwrap().take().unwrap();
         let older = Ready { began: ready.began + TICK * 2, ..ready };
         *source.ready.lock().unwrap() = Some(older);
-        assert!(source.take_prepared(b"k").is_some());
-        assert!(source.take_prepared(b"k").is_none(), "it is used once");
+        assert!(source.take_prepared(b"k", &SiteFacts::new()).is_some());
+        assert!(source.take_prepared(b"k", &SiteFacts::new()).is_none(), "it is used once");
     }
 }

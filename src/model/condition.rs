@@ -101,6 +101,9 @@ pub const HOST_IDENTITY_CHANGED: &str = "HostIdentityChanged";
 /// The reason of `Stalled` where data that was there is gone.
 pub const VOLUME_LOST: &str = "VolumeLost";
 
+/// The reason of `Waiting` where it is not known what something should be, for want of a fact of a machine.
+pub const FACT_MISSING: &str = "FactMissing";
+
 /// The reason of `Waiting` where files that are born at run time are not known yet.
 pub const FILESET_MISSING: &str = "FilesetMissing";
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::facts::Waits;
 use super::file::{FileSpec, Reload};
 use super::fileset::{FilesetDesired, FilesetMount};
 use super::image::{ImageRef, PullPolicy};
@@ -57,6 +58,9 @@ pub struct HostDesired {
     /// Filesets that something on this host sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filesets: Vec<Arc<FilesetDesired>>,
+    /// What cannot be told before facts of some machine are known; what of it was in force before stays so.
+    #[serde(default, skip_serializing_if = "Waits::is_empty")]
+    pub waits: Waits,
     /// All secrets of the site, to be taken out of what containers and engines say.
     #[serde(default)]
     pub secrets: Vec<Sensitive>,

@@ -1,9 +1,12 @@
 //! What is known of a machine itself: few things, which stay.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use super::names::{HostName, JobName, ServiceName};
 
 /// What is known of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +37,73 @@ pub struct InterfaceAddress {
     pub prefix: u8,
 }
 
+/// What is known of the machines of a site: of those too that cannot be reached now.
+pub type SiteFacts = BTreeMap<HostName, Arc<HostFacts>>;
+
+/// A fact that something needs and that is not there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MissingFact {
+    /// Of which host.
+    pub host: HostName,
+    /// Which, and why it is not there, for people.
+    pub message: String,
+}
+
+impl std::fmt::Display for MissingFact {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+/// What cannot be told before some facts are known. It is left as it is until then.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Services.
+    pub services: BTreeMap<ServiceName, BTreeSet<MissingFact>>,
+    /// Jobs.
+    pub jobs: BTreeMap<JobName, BTreeSet<MissingFact>>,
+}
+
+impl Waits {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty() && self.jobs.is_empty()
+    }
+
+    /// All facts that something waits for.
+    pub fn missing(&self) -> BTreeSet<&MissingFact> {
+        self.services.values().chain(self.jobs.values()).flatten().collect()
+    }
+}
+
+/// For people: what some facts are needed for.
+pub fn missing_in_words(missing: &BTreeSet<MissingFact>) -> String {
+    missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 impl HostFacts {
     /// Its address in a network, if it has exactly one there: of several, nobody knows which is meant.
     pub fn address_in(&self, network: IpAddr, prefix: u8) -> Option<IpAddr> {
+        match self.addresses_in(network, prefix).as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        }
+    }
+
+    /// Its addresses in a network, each once.
+    pub fn addresses_in(&self, network: IpAddr, prefix: u8) -> Vec<IpAddr> {
         let all = self.interfaces.iter().flatten().flat_map(|(_, addresses)| addresses);
-        let mut inside = all.map(|own| own.address).filter(|address| is_within(*address, network, prefix));
-        let first = inside.next()?;
-        inside.all(|other| other == first).then_some(first)
+        let inside = all.map(|own| own.address).filter(|address| is_within(*address, network, prefix));
+        inside.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// What is known after a new look: where addresses could not be asked for, those stay that were known before.
+    #[must_use]
+    pub fn over(mut self, before: Option<&Self>) -> Self {
+        if self.interfaces.is_none() {
+            self.interfaces = before.and_then(|before| before.interfaces.clone());
+        }
+        self
     }
 }
 

@@ -7,6 +7,8 @@ use std::fmt;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 
+use crate::model::facts::MissingFact;
+
 use super::source::{FileId, Place, Sources};
 
 /// How bad it is.
@@ -37,6 +39,8 @@ pub struct Diagnostic {
     pub help: Vec<String>,
     /// Whether the line at the place may hold a secret: then only its number is shown.
     pub private: bool,
+    /// Whether nothing is wrong but that this is not known yet.
+    pub waits: Option<MissingFact>,
 }
 
 impl Diagnostic {
@@ -51,6 +55,7 @@ impl Diagnostic {
             labels: Vec::new(),
             help: Vec::new(),
             private: false,
+            waits: None,
         }
     }
 
@@ -82,6 +87,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
+        self
+    }
+
+    /// Says that it is for want of a fact, if it is.
+    #[must_use]
+    pub fn waits(mut self, fact: Option<MissingFact>) -> Self {
+        self.waits = fact;
         self
     }
 

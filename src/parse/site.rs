@@ -7,6 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::model::desired::{HealMode, SyncMode, SyncPolicy};
+use crate::model::facts::{HostFacts, MissingFact};
 use crate::model::names::{FilesetName, HostName, JobName, ServiceName, SiteName};
 
 use super::diagnostic::Diagnostic;
@@ -90,8 +91,12 @@ pub struct Host {
     pub vars: Option<Node>,
     /// How others know it.
     pub address: Option<String>,
-    /// Its address in each network of addresses.
+    /// Its address in each network of addresses, as declared or as its facts tell.
     pub addresses: BTreeMap<String, IpAddr>,
+    /// Networks of addresses in which none is known, and why.
+    pub missing: BTreeMap<String, MissingFact>,
+    /// What is known of the machine.
+    pub facts: Option<Arc<HostFacts>>,
 }
 
 /// A named set of hosts.
@@ -249,6 +254,8 @@ fn read_hosts(spec: &Node, default_connection: Option<&Connection>, r: &mut Read
                 vars: node.get("vars").cloned(),
                 address: r.text(&node, "address"),
                 addresses: read_addresses(&node, r),
+                missing: BTreeMap::new(),
+                facts: None,
             };
             if name.as_str() == ALL {
                 r.error(Diagnostic::error(

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::model::condition::{Condition, ConditionType, FACT_MISSING};
 use crate::model::desired::{HostDesired, InstanceDesired};
+use crate::model::facts::missing_in_words;
 use crate::model::job::JobState;
 use crate::model::labels;
 use crate::model::memory::HostMemory;
@@ -18,7 +20,7 @@ use super::fileset::{self, FilesetInput, FilesetOrder};
 use super::gate;
 use super::instance::{self, InstanceInput};
 use super::job::{self, JobInput};
-use super::step::{Subject, SubjectPlan};
+use super::step::{Next, Subject, SubjectPlan};
 use super::{networks, orphans};
 
 /// All that the plan of a host depends on.
@@ -139,6 +141,16 @@ fn elsewhere(input: &HostInput<'_>, name: &str, host: &HostName) -> Option<Depen
     })
 }
 
+/// The jobs and services of a host in the order of the site, then those of which it is not known what they should be.
+pub fn subjects(desired: &HostDesired) -> impl Iterator<Item = Subject> {
+    let jobs = desired.jobs.keys().cloned().map(Subject::Job);
+    let services = desired.services.keys().cloned().map(Subject::Service);
+    let waits = &desired.waits;
+    let unknown_jobs = waits.jobs.keys().filter(|name| !desired.jobs.contains_key(*name)).cloned().map(Subject::Job);
+    let unknown = waits.services.keys().filter(|name| !desired.services.contains_key(*name));
+    jobs.chain(services).chain(unknown_jobs).chain(unknown.cloned().map(Subject::Service))
+}
+
 /// The plans of all subjects, in a stable order.
 pub fn plan(input: &HostInput<'_>) -> Vec<SubjectPlan> {
     plan_with(input, &instance::plan)
@@ -153,17 +165,45 @@ pub fn plan_with(input: &HostInput<'_>, plan_instance: &PlanInstance) -> Vec<Sub
         let subject = Subject::Fileset(fileset.fileset.clone());
         plans.extend(plan_subject(input, &known, &subject, plan_instance));
     }
-    for name in input.desired.jobs.keys() {
-        plans.extend(plan_subject(input, &known, &Subject::Job(name.clone()), plan_instance));
-    }
-    for name in input.desired.services.keys() {
-        plans.extend(plan_subject(input, &known, &Subject::Service(name.clone()), plan_instance));
+    for subject in subjects(input.desired) {
+        plans.extend(plan_subject(input, &known, &subject, plan_instance));
     }
     plans
 }
 
-/// The plan of one service or job; none where it is not declared.
+/// The plan of one service or job; none where it is not declared. For want of facts, what it should be may not be known:
+/// then what was in force stays, and what never was is not begun.
 pub fn plan_subject(
+    input: &HostInput<'_>,
+    known: &BTreeMap<String, KnownDependency>,
+    subject: &Subject,
+    plan_instance: &PlanInstance,
+) -> Option<SubjectPlan> {
+    let waits = &input.desired.waits;
+    let missing = match subject {
+        Subject::Service(name) => waits.services.get(name),
+        Subject::Job(name) => waits.jobs.get(name),
+        Subject::Host | Subject::Fileset(_) | Subject::Orphan(_) => None,
+    };
+    let plan = plan_known(input, known, subject, plan_instance);
+    let Some(missing) = missing else { return plan };
+    let mut plan = plan.unwrap_or_else(|| SubjectPlan {
+        subject: subject.clone(),
+        change: None,
+        next: Next::Blocked,
+        disrupts: false,
+        ready: false,
+        state: "waiting".to_owned(),
+        conditions: Vec::new(),
+    });
+    let message = missing_in_words(missing);
+    plan.conditions.retain(|condition| condition.kind != ConditionType::Waiting);
+    plan.conditions.push(Condition::new(ConditionType::Waiting, true, FACT_MISSING, message));
+    Some(plan)
+}
+
+/// The plan of what it is known to be.
+fn plan_known(
     input: &HostInput<'_>,
     known: &BTreeMap<String, KnownDependency>,
     subject: &Subject,

@@ -45,13 +45,16 @@ fn is_service_gone(desired: &HostDesired, container: &ObservedContainer) -> bool
 
 fn is_orphan(desired: &HostDesired, observed: &HostObserved, container: &ObservedContainer) -> bool {
     if let Some(service) = container.label(labels::SERVICE) {
+        if desired.waits.services.contains_key(service) && !desired.services.contains_key(service) {
+            return false;
+        }
         let Some(instance) = desired.services.get(service) else { return true };
         return is_stray(&instance.container_name, observed, container);
     }
     if let Some(job) = container.label(labels::JOB) {
         return match desired.jobs.get(job) {
             Some(job) => container.name != job.container_name.as_str() && !container.is_running(),
-            None => true,
+            None => !desired.waits.jobs.contains_key(job),
         };
     }
     // A helper that was made to look into an image, and whose maker died.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use crate::model::facts::{HostFacts, SiteFacts};
 use crate::model::names::{HostName, ServiceName};
 use crate::model::peers::{Ask, HostReport, Reports};
 use crate::model::time::Timestamp;
@@ -97,6 +98,11 @@ pub trait Coordinator: Send + Sync {
     fn is_alone(&self) -> bool {
         false
     }
+    /// Tells the others what this host's machine is. It stays known while the host cannot be reached, and where it is to be
+    /// kept, after all programs have ended.
+    async fn tell_facts(&self, facts: HostFacts, keep: bool) -> Result<(), Denied>;
+    /// What is known of the machines of the site.
+    fn facts(&self) -> watch::Receiver<Arc<SiteFacts>>;
     /// How all hosts are, by their own words.
     fn reports(&self) -> watch::Receiver<Arc<Reports>>;
 }

@@ -9,6 +9,7 @@ pub mod expression;
 pub mod filters;
 pub mod kolla;
 pub mod layers;
+pub mod missing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod properties;

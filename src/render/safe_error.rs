@@ -3,11 +3,14 @@
 //! In: the engine's errors, whose debug output and details name the values at hand. Out: [`TemplateError`], made of the
 //! kind of the error, words of our own, and pieces of the *source text* of the template. Nothing else is let through.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt::{self, Write as _};
 use std::ops::Range;
 
 use minijinja::{Error, ErrorKind};
+
+use crate::model::facts::MissingFact;
 
 /// Longest piece of source text in a message.
 const SNIPPET: usize = 80;
@@ -29,6 +32,8 @@ pub enum Kind {
     Cycle,
     /// Too long, too deep, too big.
     Limit,
+    /// A fact of a machine that is not known.
+    Waiting,
 }
 
 /// A place that was passed on the way to the error: an `include`, or the use of a variable.
@@ -71,6 +76,8 @@ pub struct Details {
     pub subject: Option<String>,
     /// How it came to be rendered: the nearest first.
     pub used_in: Vec<Frame>,
+    /// The fact that is not known.
+    pub waits: Option<MissingFact>,
 }
 
 impl fmt::Display for TemplateError {
@@ -107,7 +114,15 @@ impl TemplateError {
             message: message.into(),
             subject: None,
             used_in: Vec::new(),
+            waits: None,
         }))
+    }
+
+    /// For want of a fact.
+    pub(super) fn waiting(fact: MissingFact) -> Self {
+        let mut error = Self::new(Kind::Waiting, "facts", fact.message.clone());
+        error.0.waits = Some(fact);
+        error
     }
 
     /// The same about a piece of the source text that is undefined.
@@ -164,6 +179,7 @@ impl TemplateError {
             message,
             subject,
             used_in: frames.into_iter().rev().collect(),
+            waits: None,
         }))
     }
 }
@@ -196,7 +212,12 @@ struct Carried(TemplateError);
 
 /// Hands an error of a nested evaluation to the engine.
 pub(super) fn carry(error: TemplateError) -> Error {
-    Error::new(ErrorKind::InvalidOperation, "a variable cannot be evaluated").with_source(Carried(error))
+    carry_as(error, "a variable cannot be evaluated")
+}
+
+/// The same, in words that the engine writes where it does not look.
+pub(super) fn carry_as(error: TemplateError, words: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, words).with_source(Carried(error))
 }
 
 /// Separates a template's name from the number that tells apart texts of the same name.

@@ -10,8 +10,10 @@ use std::sync::{Arc, OnceLock};
 use minijinja::value::{Object, ObjectRepr, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
+use super::missing;
 use super::safe_error::{Kind, Scalar, TemplateError, carry};
 use super::variables::{Inner, Memo};
+use crate::model::facts::MissingFact;
 
 /// How far variables may need variables; each level takes stack.
 const DEPTH: usize = 32;
@@ -82,7 +84,11 @@ impl Scope {
                 );
             }
             let mut size = 0;
-            return to_json(&value, &mut size).map_err(|(kind, words)| TemplateError::new(kind, place, words));
+            let plain = to_json(&value, &mut size);
+            if let Ok(serde_json::Value::String(text)) = &plain {
+                missing::check(text)?;
+            }
+            return plain.map_err(|why| why.at(place));
         }
         let scalar = Scalar { place, text, offset: 0 };
         let template = self
@@ -91,7 +97,9 @@ impl Scope {
             .map_err(|error| TemplateError::from_engine(&error, scalar))?;
         let mut output = Limited::default();
         template.render_captured_to(root, &mut output).map_err(|error| TemplateError::from_engine(&error, scalar))?;
-        Ok(serde_json::Value::String(output.text()))
+        let text = output.text();
+        missing::check(&text)?;
+        Ok(serde_json::Value::String(text))
     }
 
     /// Evaluates all strings of a value.
@@ -346,42 +354,64 @@ impl std::io::Write for Limited {
     }
 }
 
+/// Why a value is no plain data.
+enum NotPlain {
+    Kind(Kind, &'static str),
+    Waits(MissingFact),
+}
+
+impl NotPlain {
+    fn at(self, place: &str) -> TemplateError {
+        match self {
+            Self::Kind(kind, words) => TemplateError::new(kind, place, words),
+            Self::Waits(fact) => TemplateError::waiting(fact),
+        }
+    }
+}
+
 /// A value of the engine as plain data. `size` sums up what it takes.
-fn to_json(value: &Value, size: &mut usize) -> Result<serde_json::Value, (Kind, &'static str)> {
+fn to_json(value: &Value, size: &mut usize) -> Result<serde_json::Value, NotPlain> {
     *size += 8;
     if *size > SIZE {
-        return Err((Kind::Limit, "the value is too big"));
+        return Err(NotPlain::Kind(Kind::Limit, "the value is too big"));
     }
     match value.kind() {
         ValueKind::None => Ok(serde_json::Value::Null),
         ValueKind::Bool => Ok(serde_json::Value::Bool(value.is_true())),
-        ValueKind::Number => serde_json::to_value(value).map_err(|_| (Kind::Operation, "the number cannot be kept")),
+        ValueKind::Number => {
+            serde_json::to_value(value).map_err(|_| NotPlain::Kind(Kind::Operation, "the number cannot be kept"))
+        }
         ValueKind::String | ValueKind::Bytes => {
-            let text = value
-                .as_str()
-                .ok_or((Kind::Operation, "binary data cannot be a value (use b64encode, or give it as a file)"))?;
+            let text = value.as_str().ok_or(NotPlain::Kind(
+                Kind::Operation,
+                "binary data cannot be a value (use b64encode, or give it as a file)",
+            ))?;
             *size += text.len();
             Ok(serde_json::Value::String(text.to_owned()))
         }
         ValueKind::Seq | ValueKind::Iterable => {
-            let items = value.try_iter().map_err(|_| (Kind::Operation, "the value cannot be listed"))?;
+            let items = value.try_iter().map_err(|_| NotPlain::Kind(Kind::Operation, "the value cannot be listed"))?;
             items.map(|item| to_json(&item, size)).collect::<Result<_, _>>().map(serde_json::Value::Array)
         }
         ValueKind::Map => {
-            let keys = value.try_iter().map_err(|_| (Kind::Operation, "the value cannot be listed"))?;
+            let keys = value.try_iter().map_err(|_| NotPlain::Kind(Kind::Operation, "the value cannot be listed"))?;
             let mut entries = serde_json::Map::new();
             for key in keys {
                 let name = match key.kind() {
                     ValueKind::String | ValueKind::Number | ValueKind::Bool => key.to_string(),
-                    _ => return Err((Kind::Operation, "a key has to be text")),
+                    _ => return Err(NotPlain::Kind(Kind::Operation, "a key has to be text")),
                 };
                 *size += name.len();
-                let item = value.get_item(&key).map_err(|_| (Kind::Operation, "the value cannot be listed"))?;
+                let item =
+                    value.get_item(&key).map_err(|_| NotPlain::Kind(Kind::Operation, "the value cannot be listed"))?;
                 entries.insert(name, to_json(&item, size)?);
             }
             Ok(serde_json::Value::Object(entries))
         }
-        ValueKind::Undefined => Err((Kind::Undefined, "a part of the value is undefined")),
-        _ => Err((Kind::Operation, "this cannot be a value as a whole: use a part of it")),
+        ValueKind::Undefined => Err(NotPlain::Kind(Kind::Undefined, "a part of the value is undefined")),
+        _ => Err(match missing::of(value) {
+            Some(fact) => NotPlain::Waits(fact),
+            None => NotPlain::Kind(Kind::Operation, "this cannot be a value as a whole: use a part of it"),
+        }),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use minijinja::{Environment, Value};
 
 use super::environment::{Loader, environment};
+use super::missing;
 use super::safe_error::{NUMBER, Scalar, TemplateError};
 use super::scope::{Limited, Scope, View};
 use super::variables::Context;
@@ -107,7 +108,9 @@ impl Templates {
             template
                 .render_captured_to(Value::from_dyn_object(Arc::clone(&scope)), &mut output)
                 .map_err(|error| TemplateError::from_engine(&error, scalar))?;
-            Ok((output.text(), scope.touched()))
+            let text = output.text();
+            missing::check(&text)?;
+            Ok((text, scope.touched()))
         };
         let (real, uses_secret) = render(View::Real)?;
         let shown = if uses_secret {

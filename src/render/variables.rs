@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use minijinja::Value;
-use minijinja::value::Serde;
 
+use super::missing;
 use super::safe_error::refuse;
 use crate::model::secret::Sensitive;
 
@@ -116,7 +116,7 @@ pub struct SharedData(Value);
 impl SharedData {
     /// Of plain data; strings in it are no templates.
     pub fn new(value: &serde_json::Value) -> Self {
-        Self(Value::from(Serde(value)))
+        Self(missing::value(value))
     }
 }
 
@@ -134,7 +134,7 @@ impl ContextBuilder {
     /// templates. `host.vars` is added by itself.
     #[must_use]
     pub fn data(mut self, name: impl Into<String>, value: &serde_json::Value) -> Self {
-        self.0.data.insert(name.into(), Value::from(Serde(value)));
+        self.0.data.insert(name.into(), missing::value(value));
         self
     }
 

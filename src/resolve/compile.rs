@@ -1,10 +1,12 @@
 //! From paths to what a host should have: the entry point.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::desired::{HostDesired, RegistryLogin};
+use crate::model::facts::{SiteFacts, Waits};
 use crate::model::names::{HostName, NetworkName, RoleName, ServiceName, VolumeName};
 use crate::model::network::{NetworkSpec, VolumeSpec};
 use crate::model::procedure::Behaviour;
@@ -18,6 +20,7 @@ use crate::parse::site::{Connection, Written};
 use crate::parse::source::{Place, Sources};
 use crate::port::site_files::SiteFiles;
 
+use super::addresses;
 use super::check;
 use super::expand::{Expander, needs};
 use super::filesets::ReadFileset;
@@ -46,6 +49,11 @@ pub struct CompileRequest {
     pub role_directories: Vec<PathBuf>,
     /// Key of the hashes.
     pub site_key: Vec<u8>,
+    /// What is known of the machines.
+    pub facts: Arc<SiteFacts>,
+    /// Whether something is made up for machines of which nothing is known: for those who only want to know whether the
+    /// site can be compiled, and what of.
+    pub assume_facts: bool,
 }
 
 impl std::fmt::Debug for CompileRequest {
@@ -81,6 +89,10 @@ pub struct Compiled {
     pub layered: Vec<LayeredFile>,
     /// Files that hold a secret as it is: nobody publishes them.
     pub private: Vec<PathBuf>,
+    /// Whether machines have to be asked what they are.
+    pub needs_facts: bool,
+    /// Addresses that no machine has for its own.
+    pub moving: BTreeSet<IpAddr>,
 }
 
 /// Compiles the site for one host.
@@ -164,6 +176,8 @@ pub struct HostCompiler<'a> {
     pub behaviours: BTreeMap<ServiceName, Behaviour>,
     /// Files of it that are born at run time.
     pub filesets: Vec<ReadFileset>,
+    /// What waits for facts.
+    pub waits: Waits,
     /// All texts.
     pub sources: Sources,
     /// What is wrong.
@@ -204,6 +218,7 @@ fn compile_host(
         exposed: BTreeSet::new(),
         behaviours: BTreeMap::new(),
         filesets: Vec::new(),
+        waits: Waits::default(),
         sources: tree.sources.clone(),
         errors: Vec::new(),
     };
@@ -216,6 +231,7 @@ fn compile_host(
     let (services, jobs) = compiler.build(host);
     let procedures = compiler.procedures(&services);
     let filesets = compiler.filesets_of(host);
+    let (services, jobs) = compiler.hold_back_all(services, jobs);
     check::host(&services, &jobs, &mut compiler.errors);
     let registries = compiler.registries();
     let (mut services, mut jobs) = (services, jobs);
@@ -246,6 +262,7 @@ fn compile_host(
             behaviours: std::mem::take(&mut compiler.behaviours),
             procedures,
             filesets,
+            waits: std::mem::take(&mut compiler.waits),
             secrets: compiler.secrets.values().cloned().collect(),
         },
         connection,
@@ -256,7 +273,10 @@ fn compile_host(
         files: asked,
         layered: std::mem::take(&mut compiler.layered),
         private: reader.private(),
+        needs_facts: tree.needs_facts || !request.facts.is_empty(),
+        moving: addresses::moving(&tree.site),
     };
+    let outcome = Compiled { needs_facts: outcome.needs_facts || !outcome.desired.waits.is_empty(), ..outcome };
     let failed = compiler.errors.iter().any(|error| error.severity == Severity::Error);
     errors.append(&mut compiler.errors);
     (Some(outcome).filter(|_| !failed), compiler.sources)
@@ -329,15 +349,23 @@ impl HostCompiler<'_> {
             if !tree.services.get(name).is_some_and(|hosts| hosts.contains(host)) || self.is_broken(written) {
                 continue;
             }
+            let before = self.errors.len();
             self.enter(written.role.as_ref());
             name.as_str().clone_into(&mut self.subject);
             let node = self.with_defaults(&written.node);
-            if let Some(mut node) =
-                self.effective(&node, &format!("services.{name}"), written.key_place, &Shape::Object(&SERVICE))
-            {
+            let node = self.effective(&node, &format!("services.{name}"), written.key_place, &Shape::Object(&SERVICE));
+            let built = node.and_then(|mut node| {
                 self.name_image(&mut node);
-                services.extend(self.instance(name, written, &node));
+                let built = self.instance(name, written, &node);
                 self.behaviour(name, written, &node);
+                built
+            });
+            let missing = self.take_missing(before);
+            if missing.is_empty() {
+                services.extend(built);
+            } else {
+                self.behaviours.remove(name);
+                self.waits.services.insert(name.clone(), missing);
             }
         }
         let mut jobs = Vec::new();
@@ -345,6 +373,7 @@ impl HostCompiler<'_> {
             if !tree.jobs.get(name).is_some_and(|hosts| hosts.contains(host)) || self.is_broken(written) {
                 continue;
             }
+            let before = self.errors.len();
             self.enter(written.role.as_ref());
             name.as_str().clone_into(&mut self.subject);
             let like = written.node.get("like").and_then(Node::as_text).and_then(|like| tree.site.services.get(like));
@@ -353,11 +382,16 @@ impl HostCompiler<'_> {
                 Some(like) => over_service(&self.with_defaults(&like.node), &written.node),
                 None => job_defaults(self.with_defaults(&written.node), &written.node),
             };
-            if let Some(mut node) =
-                self.effective(&node, &format!("jobs.{name}"), written.key_place, &Shape::Object(&JOB))
-            {
+            let node = self.effective(&node, &format!("jobs.{name}"), written.key_place, &Shape::Object(&JOB));
+            let built = node.and_then(|mut node| {
                 self.name_image(&mut node);
-                jobs.extend(self.job(name, written, &node));
+                self.job(name, written, &node)
+            });
+            let missing = self.take_missing(before);
+            if missing.is_empty() {
+                jobs.extend(built);
+            } else {
+                self.waits.jobs.insert(name.clone(), missing);
             }
         }
         self.enter(None);

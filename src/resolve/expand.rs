@@ -141,5 +141,5 @@ pub fn template_error(error: &TemplateError, place: Place, text: &str, sources: 
     if error.template.starts_with("vars.") {
         diagnostic = diagnostic.help(format!("in {}", error.template));
     }
-    diagnostic
+    diagnostic.waits(error.waits.clone())
 }

@@ -424,11 +424,12 @@ fn file_error(error: &TemplateError, path: &str, text: &str, used_at: Place, sou
     let range = own.or_else(|| error.line.map(|line| line_start(line)..line_start(line + 1)));
     let same_file = path.ends_with(error.template.as_str());
     let Some(range) = range.filter(|_| same_file) else {
-        return Diagnostic::error("T001", used_at, error.to_string());
+        return Diagnostic::error("T001", used_at, error.to_string()).waits(error.waits.clone());
     };
     let file = sources.add(path, text);
     Diagnostic::error("T001", Place::new(file, range.start, range.end), error.message.clone())
         .also(used_at, "rendered because of this")
+        .waits(error.waits.clone())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! In: the parsed site, the host, variables, and the files that it names. Out: [`crate::model::desired::HostDesired`],
 //! or everything that is wrong with it. Pure but for the reading of files through [`crate::port::site_files::SiteFiles`].
 
+pub mod addresses;
 pub mod certificates;
 pub mod check;
 pub mod compile;
@@ -13,6 +14,8 @@ mod error_tests;
 pub mod expand;
 pub mod explain;
 pub mod explain_config;
+#[cfg(test)]
+mod fact_tests;
 pub mod files;
 #[cfg(test)]
 mod fileset_tests;
@@ -42,3 +45,4 @@ pub(crate) mod testing;
 mod tests;
 pub mod tree;
 pub mod variables;
+mod waiting;

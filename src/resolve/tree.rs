@@ -18,6 +18,7 @@ use crate::parse::suggest::did_you_mean;
 use crate::port::site_files::SiteFiles;
 use crate::render::variables::SharedData;
 
+use super::addresses;
 use super::compile::CompileRequest;
 use super::hosts::Groups;
 use super::load::{Loaded, load};
@@ -46,6 +47,8 @@ pub struct Tree {
     pub files: Vec<PathBuf>,
     /// What is wrong so far.
     pub errors: Vec<Diagnostic>,
+    /// Whether addresses are not declared, so that machines have to be asked for them.
+    pub needs_facts: bool,
     /// What roles know of each other; worked out when it is first asked for.
     facts: OnceLock<Facts>,
     data: OnceLock<SiteData>,
@@ -101,6 +104,7 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
         roles::objects::add(&mut site, &mut errors);
         super::layered::check(&site, &directory, files, &mut errors);
     }
+    let needs_facts = addresses::derive(&mut site, &request.facts, request.assume_facts);
     let site = site;
     let groups = Groups::new(&site, &mut errors);
     check_names(&site, &request.extra_vars, &mut errors);
@@ -138,6 +142,7 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
         directory,
         files: read,
         errors,
+        needs_facts,
         facts: OnceLock::new(),
         data: OnceLock::new(),
         known: OnceLock::new(),

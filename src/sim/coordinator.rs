@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::world::lock;
 use crate::admit::rollout;
+use crate::model::facts::{HostFacts, SiteFacts};
 use crate::model::names::{HostName, ServiceName};
 use crate::model::peers::{Ask, HostReport, Reports};
 use crate::model::time::Timestamp;
@@ -20,6 +21,7 @@ pub(super) struct Slots {
     records: BTreeMap<String, Record>,
     unreachable: bool,
     reports: watch::Sender<Arc<Reports>>,
+    facts: watch::Sender<Arc<SiteFacts>>,
 }
 
 /// One host's way to the record.
@@ -37,6 +39,11 @@ impl SimCoordinator {
     /// What hosts have agreed on beyond slots is lost.
     pub fn lose_records(&self) {
         lock(&self.slots).records.clear();
+    }
+
+    /// What is known of machines is lost.
+    pub fn lose_facts(&self) {
+        lock(&self.slots).facts.send_replace(Arc::default());
     }
 
     /// What stands in a record, as it was written.
@@ -109,6 +116,17 @@ impl Coordinator for SimCoordinator {
                 Arc::make_mut(reports).insert(report.host.clone(), Arc::new(report));
             });
         }
+    }
+
+    async fn tell_facts(&self, facts: HostFacts, _keep: bool) -> Result<(), Denied> {
+        let me = self.me()?;
+        let slots = self.reach()?;
+        slots.facts.send_modify(|known| drop(Arc::make_mut(known).insert(me, Arc::new(facts))));
+        Ok(())
+    }
+
+    fn facts(&self) -> watch::Receiver<Arc<SiteFacts>> {
+        lock(&self.slots).facts.subscribe()
     }
 
     fn reports(&self) -> watch::Receiver<Arc<Reports>> {

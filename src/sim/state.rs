@@ -13,6 +13,7 @@ use super::files::FilesState;
 use super::invariants::Watch;
 use super::program::{Program, SimImage};
 use super::store::StoreState;
+use crate::model::facts::HostFacts;
 use crate::model::labels::Labels;
 use crate::model::network::Attachment;
 use crate::model::settings::{ContainerSettings, Port, RestartPolicy};
@@ -32,6 +33,8 @@ pub(super) struct HostState {
     pub(super) sequence: u64,
     /// The engine itself.
     pub(super) version: EngineVersion,
+    /// What the machine is.
+    pub(super) machine: HostFacts,
     /// Until when the engine is away.
     pub(super) down_until: Option<u64>,
     /// By id.
@@ -177,6 +180,7 @@ impl HostState {
                 api: (1, 41),
                 id: format!("SIM-{name}"),
             },
+            machine: HostFacts::default(),
             down_until: None,
             containers: BTreeMap::new(),
             images: BTreeMap::new(),

@@ -18,6 +18,7 @@ use super::program::SimImage;
 pub use super::state::Disk;
 use super::state::HostState;
 use super::store::SimStore;
+use crate::model::facts::HostFacts;
 use crate::model::image::ImageRef;
 use crate::model::time::Span;
 
@@ -205,6 +206,11 @@ impl SimHost {
     /// What goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
+    }
+
+    /// What its machine is, as it says when it is asked.
+    pub fn set_machine(&self, facts: HostFacts) {
+        self.state().machine = facts;
     }
 
     /// How long calls take, in milliseconds.

@@ -110,3 +110,56 @@ fn a_host_that_nobody_knows_the_way_to_keeps_no_other_one_waiting() {
     let plan = sandbox.mastic(&args("plan"));
     assert_eq!(plan.json()["actions"][0]["host"], "far", "{plan}");
 }
+
+#[test]
+fn what_is_wrong_with_one_host_is_told_of_that_one_in_time_and_holds_up_no_other() {
+    let (sandbox, sshd) = (Sandbox::new(), Sshd::start(""));
+    let stalls = Sshd::start("AuthorizedKeysCommand /bin/sleep 1000\nAuthorizedKeysCommandUser nobody");
+    stalls.known_hosts("@ ED\n");
+    std::fs::write(stalls.file("authorized_keys"), "").unwrap();
+    std::fs::write(stalls.file("ssh_config"), "ConnectTimeout 3\nServerAliveInterval 1\nServerAliveCountMax 1\n")
+        .unwrap();
+    let wrong = sandbox.path().join("wrong_known_hosts");
+    std::fs::copy(sshd.known_hosts("@ OTHER\n"), &wrong).unwrap();
+    site(&sandbox, &sshd, "      hosts: [far]\n");
+    let host = |name: &str, more: &str| {
+        format!("    {name}: {{address: 127.0.0.1, connection: {{ssh: {{port: {}, {more}}}}}}}\n", sshd.port())
+    };
+    let stalled = format!(
+        "    stalls: {{address: 127.0.0.1, connection: {{ssh: {{port: {}, identity_file: {}, known_hosts: {}, config: {}}}}}}}\n",
+        stalls.port(),
+        stalls.file("key").display(),
+        stalls.file("known_hosts").display(),
+        stalls.file("ssh_config").display()
+    );
+    let hosts = [
+        host("key", &format!("known_hosts: {}", wrong.display())),
+        host("user", "user: nobody-of-this-name"),
+        host("group", "user: mtplain"),
+        stalled,
+    ];
+    sandbox.write("troubled.yaml", &format!("spec:\n  hosts:\n{}", hosts.concat()));
+    let args = |verb: &'static str| ["-f", "site.yaml", "-f", "troubled.yaml", verb, "-o", "json"];
+    let began = std::time::Instant::now();
+    let status = sandbox.mastic(&args("status"));
+    assert!(began.elapsed().as_secs() < 30, "it took {:?}", began.elapsed());
+    let status = status.json();
+    let error = |name: &str| {
+        let found = status["hosts"].as_array().unwrap().iter().find(|host| host["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {status}"))["engine"]["error"].as_str().unwrap_or("").to_owned()
+    };
+    for (host, words) in [
+        ("far", ""),
+        ("key", "HAS CHANGED"),
+        ("user", "refuses the user `nobody-of-this-name`"),
+        ("group", "run `usermod -aG docker mtplain` on the host as root"),
+        ("stalls", "it hangs"),
+    ] {
+        assert!(error(host).contains(words) && error(host).is_empty() == words.is_empty(), "{host}: {}", error(host));
+    }
+    // What is on the good one is done, whatever becomes of the others.
+    let apply =
+        sandbox.mastic(&["-f", "site.yaml", "-f", "troubled.yaml", "--host", "far", "apply", "--timeout", "60s"]);
+    assert_eq!(apply.code, 0, "{apply}");
+    assert!(life(&sandbox.name("web")).ends_with("running"));
+}

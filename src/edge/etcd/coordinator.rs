@@ -24,6 +24,7 @@ use super::error::EtcdError;
 use super::keys::Keys;
 use super::{mirror, speaker};
 use crate::admit::rollout::{self, Taken};
+use crate::model::facts::{HostFacts, SiteFacts};
 use crate::model::names::{HostName, ServiceName, SiteName};
 use crate::model::peers::{Ask, HostReport, Reports};
 use crate::model::time::Timestamp;
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) keys: Keys,
     pub(super) seen: Mutex<Seen>,
     pub(super) reports: watch::Sender<Arc<Reports>>,
+    pub(super) facts: watch::Sender<Arc<SiteFacts>>,
     /// The newest word of this host, counted, so that the speaker knows whether it has told it.
     pub(super) own: watch::Sender<(u64, Option<HostReport>)>,
     pub(super) lease: Mutex<Option<Lease>>,
@@ -161,6 +163,7 @@ impl EtcdCoordinator {
             keys: Keys::of(site),
             seen: Mutex::new(Seen { slots: Vec::new(), revision: 0, down: Some("it was not asked yet".to_owned()) }),
             reports: watch::Sender::new(Arc::new(Reports::new())),
+            facts: watch::Sender::new(Arc::new(SiteFacts::new())),
             own: watch::Sender::new((0, None)),
             lease: Mutex::new(None),
             rival: Mutex::new(identity.as_ref().map(|_| "it is not known yet who looks after this host".to_owned())),
@@ -295,6 +298,23 @@ impl Coordinator for EtcdCoordinator {
             *number += 1;
             *own = Some(report);
         });
+    }
+
+    async fn tell_facts(&self, facts: HostFacts, keep: bool) -> Result<(), Denied> {
+        // Of ourselves we know, whether the others can be told or not.
+        self.shared.facts.send_modify(|known| {
+            Arc::make_mut(known).insert(self.host.clone(), Arc::new(facts.clone()));
+        });
+        if !keep {
+            return Ok(());
+        }
+        self.shared.check()?;
+        let (key, value) = (self.shared.keys.machine(&self.host), json(&facts)?);
+        self.shared.client.put(key, value, None).await.map_err(|error| self.shared.failed(&error))
+    }
+
+    fn facts(&self) -> watch::Receiver<Arc<SiteFacts>> {
+        self.shared.facts.subscribe()
     }
 
     fn reports(&self) -> watch::Receiver<Arc<Reports>> {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `peers/slots` | all slots of the site, in one record: budgets of hosts cut across services | whoever takes or gives back one |
 //! | `peers/reports/HOST` | a host's word about itself, under its lease | its agent |
+//! | `peers/facts/HOST` | what a host's machine is; it stays when the host is silent | its agent |
 //! | `peers/records/NAME` | what the hosts agree on besides | whoever has read the last one |
 //! | `agents/HOST` | which agent looks after the host, under its lease | that agent |
 //! | `status/HOST` | its status, under a lease | its agent |
@@ -48,6 +49,16 @@ impl Keys {
     /// The word of one.
     pub fn report(&self, host: &HostName) -> String {
         format!("{}{host}", self.reports())
+    }
+
+    /// What the machines of all hosts are.
+    pub fn machines(&self) -> String {
+        format!("{}peers/facts/", self.prefix)
+    }
+
+    /// What the machine of one is.
+    pub fn machine(&self, host: &HostName) -> String {
+        format!("{}{host}", self.machines())
     }
 
     /// What is agreed on under a name.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{KeyValue, Range};
+use super::client::{Client, KeyValue, Range};
 use super::coordinator::{Shared, lock, report_of, slots_of};
 use super::error::EtcdError;
+use super::keys::Keys;
 use super::watch::Happening;
+use crate::model::facts::{HostFacts, SiteFacts};
 use crate::model::names::HostName;
 use crate::model::peers::{HostReport, Reports};
 
@@ -59,6 +61,7 @@ async fn read(shared: &Shared) -> Result<i64, EtcdError> {
         }
     }
     shared.see_slots(slots.unwrap_or_default(), revision);
+    learn(shared, found.iter().filter_map(|one| machine(&shared.keys, one)));
     let was_down = lock(&shared.seen).down.take().is_some();
     if was_down {
         tracing::info!("etcd answers");
@@ -103,7 +106,9 @@ fn take(shared: &Shared, happened: Vec<Happening>) {
                     shared.see_slots(Vec::new(), revision);
                 }
                 Happening::Written { key, value, revision } => {
-                    if let Some(report) = word(shared, &KeyValue { key, value, revision }) {
+                    let written = KeyValue { key, value, revision };
+                    learn(shared, machine(&shared.keys, &written));
+                    if let Some(report) = word(shared, &written) {
                         Arc::make_mut(reports).insert(report.host.clone(), Arc::new(report));
                     }
                 }
@@ -122,6 +127,28 @@ fn take(shared: &Shared, happened: Vec<Happening>) {
     });
 }
 
+/// Takes in what machines are; what is known already wakes nobody.
+fn learn(shared: &Shared, machines: impl IntoIterator<Item = (HostName, HostFacts)>) {
+    let machines: Vec<_> = machines.into_iter().collect();
+    shared.facts.send_if_modified(|known| {
+        let is_news = |(host, facts): &&(HostName, HostFacts)| known.get(host).map(AsRef::as_ref) != Some(facts);
+        let news: Vec<_> = machines.iter().filter(is_news).cloned().collect();
+        let is_changed = !news.is_empty();
+        if is_changed {
+            Arc::make_mut(known).extend(news.into_iter().map(|(host, facts)| (host, Arc::new(facts))));
+        }
+        is_changed
+    });
+}
+
+/// What the machine of a host is, where a key says so.
+fn machine(keys: &Keys, one: &KeyValue) -> Option<(HostName, HostFacts)> {
+    let host = HostName::new(one.key.strip_prefix(&keys.machines())?).ok()?;
+    let facts = serde_json::from_slice(&one.value);
+    let unreadable = |error| tracing::warn!(key = one.key, %error, "what this machine is cannot be read");
+    Some((host, facts.map_err(unreadable).ok()?))
+}
+
 fn word(shared: &Shared, one: &KeyValue) -> Option<HostReport> {
     if one.key.starts_with(&shared.keys.reports()) { report_of(one) } else { None }
 }
@@ -136,4 +163,11 @@ fn keep_own(shared: &Shared, reports: &mut Reports) {
     if let Some(own) = shared.own.borrow().1.clone() {
         reports.insert(own.host.clone(), Arc::new(own));
     }
+}
+
+/// What is known of the machines of a site, for those who are no host of it.
+pub async fn machines(client: &Client, keys: &Keys) -> Result<SiteFacts, EtcdError> {
+    let (found, _) = client.range(Range::Prefix(keys.machines())).await?;
+    let machines = found.iter().filter_map(|one| machine(keys, one));
+    Ok(machines.map(|(host, facts)| (host, Arc::new(facts))).collect())
 }

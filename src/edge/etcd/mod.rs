@@ -38,6 +38,7 @@ pub use coordinator::EtcdCoordinator;
 pub use error::EtcdError;
 pub use follow::follow;
 pub use keys::Keys;
+pub use mirror::machines;
 pub use options::{EtcdOptions, Login, OptionsError};
 pub use presence::show;
 pub use publish::{Head, blobs, head, publish, sites};

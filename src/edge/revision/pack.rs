@@ -61,7 +61,8 @@ pub enum PackError {
 /// Compiles a site for all its hosts, and packs what that has read.
 pub fn pack(request: &CompileRequest) -> Result<Packed, PackError> {
     let reader = DiskSiteFiles::new();
-    let request = CompileRequest { host: None, ..request.clone() };
+    // Only so does it show which files there are: what hosts make of them is their own business.
+    let request = CompileRequest { host: None, assume_facts: true, ..request.clone() };
     let compiled = compile_all(&request, &reader).map_err(|errors| PackError::Invalid(Box::new(errors)))?;
     let root = root(&request, compiled.first());
     let private: BTreeSet<PathBuf> = compiled.iter().flat_map(|one| &one.private).map(|path| normal(path)).collect();

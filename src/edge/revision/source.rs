@@ -10,6 +10,7 @@ use super::tree::{BadTree, Opened, Tree};
 use crate::control::ports::{BadSite, Loaded, SiteSource};
 use crate::edge::site_files::DiskSiteFiles;
 use crate::model::desired::HostDesired;
+use crate::model::facts::SiteFacts;
 use crate::model::names::{HostName, SiteName};
 use crate::resolve::compile::{CompileRequest, compile};
 
@@ -75,12 +76,12 @@ fn bad(message: String) -> BadSite {
 }
 
 impl SiteSource for RevisionSource {
-    fn load(&self, site_key: &[u8]) -> Result<Loaded, BadSite> {
+    fn load(&self, site_key: &[u8], facts: &Arc<SiteFacts>) -> Result<Loaded, BadSite> {
         if let Some(why) = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone() {
             return Err(bad(why));
         }
         let opened = self.in_force().map_err(|error| bad(error.to_string()))?;
-        let like = CompileRequest { site_key: site_key.to_vec(), ..self.request.clone() };
+        let like = CompileRequest { site_key: site_key.to_vec(), facts: facts.clone(), ..self.request.clone() };
         let request = request(&opened.manifest, &self.tree.files(), &like);
         match compile(&request, &DiskSiteFiles::new()) {
             Ok(compiled) => {
@@ -91,7 +92,9 @@ impl SiteSource for RevisionSource {
                     ..compiled.desired
                 };
                 // Nobody edits what is unpacked; what was received is told by whoever receives it.
-                Ok(Loaded { desired, paths: BTreeSet::new(), warnings: compiled.warnings.lines() })
+                // Others may have to know what this host has no need of itself: it always says what it is.
+                let asks_facts = Some(compiled.moving);
+                Ok(Loaded { desired, paths: BTreeSet::new(), warnings: compiled.warnings.lines(), asks_facts })
             }
             Err(errors) => Err(BadSite { errors: errors.len(), message: errors.render(false), paths: BTreeSet::new() }),
         }

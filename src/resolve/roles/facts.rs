@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::model::facts::{InterfaceAddress, MissingFact};
 use crate::model::names::HostName;
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::node::Node;
 use crate::parse::role::RoleUse;
-use crate::parse::site::Site;
+use crate::parse::site::{Host, Site};
+use crate::render::missing;
 use crate::render::template::Templates;
 
+use crate::resolve::addresses;
 use crate::resolve::compile::CompileRequest;
 use crate::resolve::expand::Expander;
 use crate::resolve::tree::Tree;
@@ -33,7 +36,7 @@ pub struct Facts {
 }
 
 /// The address at which others reach services of a host: on the network of `endpoints.internal`, else on the only network
-/// of addresses, else the host's own.
+/// of addresses, else the host's own. A mark where it is not known yet.
 pub fn service_address(site: &Site, host: &HostName) -> String {
     let Some(entry) = site.hosts.get(host) else { return host.as_str().to_owned() };
     let internal = site.spec.get("endpoints").and_then(|endpoints| endpoints.get("internal"));
@@ -42,6 +45,9 @@ pub fn service_address(site: &Site, host: &HostName) -> String {
         1 => site.address_networks.keys().next().map(String::as_str),
         _ => None,
     });
+    if let Some(missing) = network.and_then(|network| entry.missing.get(network)) {
+        return missing::mark(missing);
+    }
     let address = network.and_then(|network| entry.addresses.get(network)).map(ToString::to_string);
     address.or_else(|| entry.address.clone()).unwrap_or_else(|| match site.hosts.len() {
         1 => "127.0.0.1".to_owned(),
@@ -52,16 +58,38 @@ pub fn service_address(site: &Site, host: &HostName) -> String {
 /// A host as others see it. `ordinal` counts from 1 in the order of the file.
 pub fn describe(site: &Site, groups: &[String], name: &HostName) -> Json {
     let entry = site.hosts.get(name);
-    let addresses = entry.map(|host| &host.addresses);
-    let addresses =
-        addresses.into_iter().flatten().map(|(network, address)| (network.clone(), json!(address.to_string())));
+    let known = entry.map(|host| &host.addresses).into_iter().flatten();
+    let known = known.map(|(network, address)| (network.clone(), json!(address.to_string())));
+    let missing = entry.map(|host| &host.missing).into_iter().flatten();
+    let missing = missing.map(|(network, missing)| (network.clone(), json!(missing::mark(missing))));
+    let addresses = known.chain(missing);
     json!({
         "name": name.as_str(),
         "groups": groups,
         "address": Json::Object(addresses.collect()),
         "reached_at": entry.and_then(|host| host.address.clone()),
         "ip": service_address(site, name),
+        "facts": entry.map(|host| machine(name, host)),
         "ordinal": site.hosts.get_index_of(name).map_or(0, |index| index + 1),
+    })
+}
+
+/// What templates see of a host's machine: what stays for as long as nobody changes the machine.
+fn machine(name: &HostName, host: &Host) -> Json {
+    let facts = match addresses::machine(name, host) {
+        Ok(facts) => facts,
+        Err(missing) => return missing::mark(&missing).into(),
+    };
+    let of_interface = |all: &Vec<InterfaceAddress>| all.iter().map(|own| own.address.to_string()).collect::<Vec<_>>();
+    let interfaces = facts.interfaces.iter().flatten();
+    let interfaces: BTreeMap<&String, Vec<String>> = interfaces.map(|(name, all)| (name, of_interface(all))).collect();
+    json!({
+        "hostname": facts.hostname,
+        "os": facts.os,
+        "architecture": facts.architecture,
+        "cpus": facts.cpus,
+        "memory": facts.memory,
+        "interfaces": interfaces,
     })
 }
 
@@ -102,10 +130,14 @@ pub fn facts(tree: &Tree, request: &CompileRequest) -> Facts {
             };
             let service = used.name_of(&own);
             let hosts = tree.services.get(service.as_str()).cloned().unwrap_or_default();
-            let Some(provided) = provided(tree, request, used, &written.node, &hosts, &mut facts.errors) else {
-                continue;
+            let provided = match provided(tree, request, used, &written.node, &hosts) {
+                Ok(each) => endpoint(tree, used, name, &service, &hosts, each),
+                Err(NotProvided::Waits(missing)) => missing::mark(&missing).into(),
+                Err(NotProvided::Wrong(errors)) => {
+                    facts.errors.extend(errors);
+                    continue;
+                }
             };
-            let provided = endpoint(tree, used, name, &service, &hosts, provided);
             // Used under another name, its endpoints bear that name as well.
             let key = if used.name.as_str() == used.role.name.as_str() {
                 name.clone()
@@ -124,6 +156,14 @@ pub fn facts(tree: &Tree, request: &CompileRequest) -> Facts {
     facts
 }
 
+/// Why it is not known what is provided.
+enum NotProvided {
+    /// For want of a fact.
+    Waits(MissingFact),
+    /// It cannot be evaluated.
+    Wrong(Vec<Diagnostic>),
+}
+
 /// What is provided, evaluated on each of its hosts.
 fn provided(
     tree: &Tree,
@@ -131,8 +171,7 @@ fn provided(
     used: &RoleUse,
     node: &Node,
     hosts: &[HostName],
-    errors: &mut Vec<Diagnostic>,
-) -> Option<Vec<Json>> {
+) -> Result<Vec<Json>, NotProvided> {
     let templates = Templates::new(|_| None);
     let mut all = Vec::new();
     for host in hosts {
@@ -140,13 +179,16 @@ fn provided(
         let context = builder(&tree.site, &tree.groups, host, &layers, &tree.sources, tree.data()).build();
         let mut expander = Expander::new(&templates, &context, &tree.sources);
         let outcome = expander.expand(node, "provides");
-        if !expander.errors.is_empty() {
-            errors.append(&mut expander.errors);
-            return None;
+        let (waits, wrong): (Vec<_>, Vec<_>) = expander.errors.into_iter().partition(|error| error.waits.is_some());
+        if !wrong.is_empty() {
+            return Err(NotProvided::Wrong(wrong));
+        }
+        if let Some(missing) = waits.into_iter().find_map(|error| error.waits) {
+            return Err(NotProvided::Waits(missing));
         }
         all.push(outcome.to_json());
     }
-    Some(all)
+    Ok(all)
 }
 
 fn endpoint(tree: &Tree, used: &RoleUse, name: &str, service: &str, hosts: &[HostName], each: Vec<Json>) -> Json {

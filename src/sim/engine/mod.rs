@@ -6,6 +6,7 @@
 mod containers;
 mod events;
 mod exec;
+mod facts;
 mod images;
 mod networks;
 mod settings;

@@ -89,7 +89,7 @@ impl Given {
     }
 
     fn look(&self) -> Result<(u64, String), String> {
-        let loaded = self.source.load(b"key").map_err(|bad| bad.message)?;
+        let loaded = self.source.load(b"key", &Arc::default()).map_err(|bad| bad.message)?;
         let image = loaded.desired.services.values().next().unwrap().image.familiar();
         Ok((loaded.desired.generation, image))
     }
@@ -158,7 +158,7 @@ async fn what_is_unpacked_is_proven_at_each_reading_and_damage_is_made_good() {
     let (sender, mut news) = mpsc::channel(1);
     tokio::spawn(follow(given.client.clone(), again.clone(), sender));
     tokio::time::timeout(LONG, news.recv()).await.expect("it is told").unwrap();
-    assert_eq!(again.load(b"key").unwrap().desired.generation, 1);
+    assert_eq!(again.load(b"key", &Arc::default()).unwrap().desired.generation, 1);
 }
 
 #[tokio::test]

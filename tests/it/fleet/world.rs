@@ -103,6 +103,7 @@ impl Fleet {
                 coordinator: Arc::new(host.coordinator()),
                 vault: Arc::new(mastic::edge::vault::AeadVault),
                 prober: Arc::new(host.prober()),
+                facts: Arc::new(host.engine()),
                 source: source.at(HostName::new(name).unwrap()),
                 metrics: metrics.clone(),
                 published: Published::new(site.clone(), metrics.clone()),
@@ -131,6 +132,11 @@ impl Fleet {
             self.world.host(host).lose_store();
         }
         let _ = std::fs::remove_file(self.directory.path().join("site.json"));
+    }
+
+    /// What is known of the machines is lost.
+    pub fn forget_facts(&self) {
+        self.world.host(&self.hosts[0]).coordinator().lose_facts();
     }
 
     /// The site was edited.

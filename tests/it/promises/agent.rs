@@ -10,6 +10,7 @@ use mastic::control::ports::{BadSite, Loaded, Ports, SiteSource};
 use mastic::control::published::Published;
 use mastic::control::reconciler::{Mode, Reconciler};
 use mastic::model::desired::HostDesired;
+use mastic::model::facts::SiteFacts;
 use mastic::model::time::Span;
 use mastic::plan::host::PlanInstance;
 use mastic::port::clock::Clock as _;
@@ -34,9 +35,11 @@ impl Source {
 }
 
 impl SiteSource for Source {
-    fn load(&self, _site_key: &[u8]) -> Result<Loaded, BadSite> {
+    fn load(&self, _site_key: &[u8], _facts: &Arc<SiteFacts>) -> Result<Loaded, BadSite> {
         match &*self.0.lock().unwrap() {
-            Ok(desired) => Ok(Loaded { desired: desired.clone(), paths: BTreeSet::new(), warnings: Vec::new() }),
+            Ok(desired) => {
+                Ok(Loaded { desired: desired.clone(), paths: BTreeSet::new(), warnings: Vec::new(), asks_facts: None })
+            }
             Err(why) => Err(BadSite { errors: 1, message: why.clone(), paths: BTreeSet::new() }),
         }
     }
@@ -52,6 +55,7 @@ fn ports(host: &SimHost, source: &Source, planner: &Arc<PlanInstance>) -> Ports 
         coordinator: Arc::new(host.coordinator()),
         vault: Arc::new(mastic::edge::vault::AeadVault),
         prober: Arc::new(host.prober()),
+        facts: Arc::new(host.engine()),
         source: Arc::new(source.clone()),
         published: Published::new(super::site::site_name(), metrics.clone()),
         metrics,

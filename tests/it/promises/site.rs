@@ -72,6 +72,7 @@ pub fn image(program: Program) -> SimImage {
 pub fn random_site(random: &mut StdRng) -> HostDesired {
     let mut desired = HostDesired {
         filesets: Vec::new(),
+        waits: mastic::model::facts::Waits::default(),
         site: site_name(),
         host: host_name(),
         generation: 0,

@@ -29,6 +29,7 @@ impl Inside {
             environment: BTreeMap::new(),
             role_directories: Vec::new(),
             site_key: Vec::new(),
+            ..CompileRequest::default()
         };
         let place = Place { state: sandbox.state(), request: Some(request), selected: Vec::new(), etcd: None };
         let world = World::open(&place, Access::Act, "test").await.unwrap();
