@@ -249,7 +249,11 @@ fn compare(
         let Some(desired) = desired else { return BTreeMap::new() };
         let services = desired.services.iter().map(|(name, spec)| (name.to_string(), spec.input_hash.clone()));
         let jobs = desired.jobs.iter().map(|(name, spec)| (name.to_string(), spec.input_hash.clone()));
-        services.chain(jobs).collect()
+        // What waits for a fact is there, and what it will be is not known.
+        let unknown = |name: String| (name, "waits".to_owned());
+        let waits = &desired.waits;
+        let services = services.chain(waits.services.keys().map(|name| unknown(name.to_string())));
+        services.chain(jobs).chain(waits.jobs.keys().map(|name| unknown(name.to_string()))).collect()
     };
     let hosts: BTreeSet<&HostName> = before.keys().chain(after.keys()).collect();
     let mut all = BTreeMap::new();

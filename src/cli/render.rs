@@ -55,6 +55,9 @@ pub fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let Some(request) = global.request() else { return Err(no_site()) };
     let compiled = compile(&request, &DiskSiteFiles::new()).map_err(CommandError::invalid_site)?;
     let desired = compiled.desired;
+    for missing in desired.waits.missing() {
+        output::note(&format!("note: {missing}; what needs it is left out"));
+    }
     let services = desired.services.iter().map(|(name, spec)| (name.to_string(), spec.role.clone(), &spec.files));
     let jobs = desired.jobs.iter().map(|(name, spec)| (name.to_string(), spec.role.clone(), &spec.files));
     if let Some(out) = &options.out {
