@@ -77,7 +77,7 @@ async fn what_waits_for_a_fact_is_not_begun_and_nothing_waits_with_it() {
     fleet.begin();
     let outcome = fleet.apply().await;
     assert_eq!(outcome.code, OutcomeCode::Failed);
-    let why = "h1: web: FactMissing: the address of `h3` in `api` is not known yet";
+    let why = "h1, h2: web: FactMissing: the address of `h3` in `api` is not known yet";
     assert!(outcome.message.contains(why), "{}", outcome.message);
     assert_eq!(fleet.images("plain"), ["app:1", "app:1", ""]);
     assert_eq!(fleet.images("web"), ["", "", ""]);
