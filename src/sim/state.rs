@@ -168,7 +168,8 @@ pub(super) struct Process {
 }
 
 impl HostState {
-    pub(super) fn new(name: &str, seed: u64) -> Self {
+    /// `seed` is its own, `site` that of the world: one key is that of all hosts of a site.
+    pub(super) fn new(name: &str, seed: u64, site: u64) -> Self {
         let mut state = Self {
             name: name.to_owned(),
             random: StdRng::seed_from_u64(seed),
@@ -189,7 +190,7 @@ impl HostState {
             volumes: BTreeMap::new(),
             subscribers: Vec::new(),
             files: FilesState::default(),
-            store: StoreState::new(seed),
+            store: StoreState::new(site),
             disk: Disk::default(),
             latency: (1, 5),
             faults: Faults::default(),

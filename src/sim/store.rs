@@ -29,8 +29,8 @@ pub(super) struct StoreState {
 }
 
 impl StoreState {
-    pub(super) fn new(seed: u64) -> Self {
-        Self { key: seed.to_be_bytes().repeat(4), ..Self::default() }
+    pub(super) fn new(site: u64) -> Self {
+        Self { key: site.to_be_bytes().repeat(4), ..Self::default() }
     }
 
     /// The disk was lost, or somebody removed the directory.

@@ -88,7 +88,7 @@ impl SimWorld {
                 clock: self.clock.clone(),
                 registry: self.registry.clone(),
                 slots: self.slots.clone(),
-                state: Mutex::new(HostState::new(name, seed)),
+                state: Mutex::new(HostState::new(name, seed, self.seed)),
                 changed: Notify::new(),
                 poke: Arc::new(Notify::new()),
                 died: Notify::new(),

@@ -1,6 +1,6 @@
 //! A site whose only host is behind an sshd: planned, applied, looked at and taken away from here.
 
-use crate::support::{Sandbox, Sshd, docker, engine_socket, life};
+use crate::support::{Sandbox, Sshd, command, docker, engine_socket, life};
 
 fn site(sandbox: &Sandbox, sshd: &Sshd, more: &str) {
     sandbox.image("run", "");
@@ -162,4 +162,34 @@ fn what_is_wrong_with_one_host_is_told_of_that_one_in_time_and_holds_up_no_other
         sandbox.mastic(&["-f", "site.yaml", "-f", "troubled.yaml", "--host", "far", "apply", "--timeout", "60s"]);
     assert_eq!(apply.code, 0, "{apply}");
     assert!(life(&sandbox.name("web")).ends_with("running"));
+}
+
+/// The only address of this machine in a network of one address: so it is not declared, and not ambiguous.
+#[test]
+fn an_address_that_is_not_declared_is_asked_for_over_ssh_and_remembered() {
+    let (sandbox, sshd) = (Sandbox::new(), Sshd::start(""));
+    let links: serde_json::Value = serde_json::from_str(&command("ip", &["-j", "-4", "addr"])).unwrap();
+    let is_own = |link: &&serde_json::Value| {
+        let name = link["ifname"].as_str().unwrap_or_default();
+        !["lo", "docker", "br-", "veth"].iter().any(|start| name.starts_with(start))
+    };
+    let links = links.as_array().unwrap();
+    let infos = links.iter().filter(is_own).filter_map(|link| link["addr_info"].as_array()).flatten();
+    let mut own = infos.filter(|info| info["scope"] == "global" && info["secondary"] != true);
+    let address = own.find_map(|info| info["local"].as_str()).expect("an address of this machine").to_owned();
+    let text = format!(
+        "      environment: {{AT: \"{{{{ host.address.api }}}}\", MANY: \"{{{{ host.facts.cpus > 0 }}}}\"}}\n  \
+         networks: {{api: {{cidr: {address}/32}}}}\n"
+    );
+    site(&sandbox, &sshd, &text);
+    let plan = sandbox.mastic(&["plan", "-o", "json"]);
+    assert_eq!(plan.json()["changes"], 1, "a plan knows it already: {plan}");
+    sandbox.mastic(&["apply"]).ok();
+    let web = sandbox.name("web");
+    let environment = docker(&["inspect", "-f", "{{json .Config.Env}}", &web]);
+    assert!(environment.contains(&format!("\"AT={address}\"")), "{environment}");
+    assert!(environment.contains("MANY=true") || environment.contains("MANY=True"), "{environment}");
+    assert_eq!(sandbox.mastic(&["plan", "--detailed-exitcode"]).code, 0);
+    let known = std::fs::read_to_string(sandbox.state().join("facts.json")).unwrap();
+    assert!(known.contains(&address), "{known}");
 }
