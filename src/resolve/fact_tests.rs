@@ -1,4 +1,5 @@
 //! What is made of facts of machines, and of their absence.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
