@@ -204,11 +204,14 @@ fn a_state_directory_lost_with_its_files_ends_with_the_same_content() {
     let sandbox = Sandbox::new();
     let image = sandbox.image("guard", "");
     let files = ", files: [{content: fixed, target: /etc/fixed}, {content: live, target: /etc/live/, name: l, on_change: nothing}]";
-    sandbox.write("site.yaml", &site(&sandbox, &image, &[("a", files), ("b", "")]));
+    // Told by a signal, `c` would go on to look into the directory that was removed.
+    let live = ", files: [{content: live, target: /etc/live/, name: l, on_change: {signal: WINCH}}]";
+    sandbox.write("site.yaml", &site(&sandbox, &image, &[("a", files), ("b", ""), ("c", live)]));
     sandbox.mastic(&["apply", "--timeout", "60"]).ok();
     let b = life(&sandbox.name("b"));
     fs::remove_dir_all(sandbox.state()).unwrap();
     sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    assert_eq!(docker(&["exec", &sandbox.name("c"), "cat", "/etc/live/l"]), "live");
     let said = docker(&["exec", &sandbox.name("a"), "sh", "-c", "cat /etc/fixed /etc/live/l"]);
     assert_eq!(said, "fixedlive");
     assert_eq!(life(&sandbox.name("b")), b);
