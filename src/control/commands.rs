@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::model::desired::HostDesired;
 use crate::model::facts::Waits;
 use crate::model::hold::{Hold, HoldKind};
+use crate::model::job::JobState;
 use crate::model::names::{HostName, JobName, ServiceName};
 use crate::model::settings::Mount;
 use crate::plan::step::Subject;
@@ -202,6 +203,11 @@ impl Reconciler {
         for instance in self.memory.instances.values_mut() {
             instance.retry_at = None;
             instance.failures = 0;
+        }
+        for record in self.memory.jobs.values_mut() {
+            if matches!(record.state, JobState::Failed { .. }) {
+                record.attempts = 0;
+            }
         }
         self.other_failures.clear();
         self.looks.insert(Look::Light);

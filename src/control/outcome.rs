@@ -168,14 +168,15 @@ pub fn succeeded(
             after.looks.push(Look::Volumes);
         }
         // What it holds is told of once it counts.
-        Step::LookUpAccounts { .. } | Step::MakeFileset { .. } | Step::TakeFileset { .. } => {}
+        Step::TakeFileset { .. } => {}
+        // The container that served it may have been seen, and is gone.
+        Step::LookUpAccounts { .. } | Step::MakeFileset { .. } => after.looks.push(Look::Light),
         // Values are kept by the loop itself.
         Step::AskStopped { create, .. } => {
             after.news.push(news(Severity::Normal, "Asked", command_of(create)));
-            // The container that answered was seen, and is gone.
             after.looks.push(Look::Light);
         }
-        Step::Wipe { volumes } => {
+        Step::Wipe { volumes, .. } => {
             let names: Vec<&str> = volumes.keys().map(String::as_str).collect();
             tell("Wiped", names.join(", "));
             after.looks.push(Look::Volumes);
@@ -192,6 +193,7 @@ pub fn succeeded(
                 scheduled: None,
             };
             after.changes.push(MemoryChange::Job { job: job.job.clone(), record });
+            after.looks.push(Look::Light);
         }
         Step::Collect { input_hash, id, .. } => {
             if let (Subject::Job(job), Done::Ended { exit_code, log }) = (subject, done) {

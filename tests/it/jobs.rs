@@ -84,6 +84,14 @@ fn a_job_that_fails_is_told_with_its_words_and_runs_again_once_it_is_mended() {
     let events = sandbox.mastic(&["events"]).ok();
     assert!(described.contains("no such table") || events.contains("no such table"), "{described}\n{events}");
 
+    // Who asks for it does not wait for the end of a backoff.
+    with("echo tried >> /data/runs; exit 3");
+    sandbox.mastic(&["apply", "--timeout", "30"]);
+    let before = runs(&sandbox);
+    assert_ne!(sandbox.mastic(&["apply", "--timeout", "30"]).code, 0);
+    assert!(runs(&sandbox).len() > before.len(), "an apply did not try again");
+    docker(&["exec", &sandbox.name("app"), "rm", "/data/runs"]);
+
     let agent = sandbox.agent(&[]);
     with("echo migrated >> /data/runs");
     sandbox.wait_for("the mended job", 30, || job(&sandbox, "migrate")["state"] == "done");
