@@ -275,11 +275,40 @@ fn one_that_rejoins_is_wiped_once_and_only_after_that_is_written_down() {
     assert_eq!(words(&decision), ["-", "-", "stop"]);
     let record = decision.write.unwrap();
     assert!(record.wiped);
-    assert_eq!(words(&decided(off(), &record)), ["-", "-", "galera-position"]);
+    assert_eq!(words(&decided(off(), &record)), ["-", "-", "wipe"], "what is beyond repair says nothing");
     assert_eq!(words(&decided(stopped(Some(5), Some("u")), &record)), ["-", "-", "wipe"]);
-    assert_eq!(words(&decided(stopped(None, None), &record)), ["-", "-", "start"]);
+    let wiped = |mut report: MemberReport| {
+        report.done.insert("rejoin/1/0".to_owned());
+        report
+    };
+    assert_eq!(words(&decided(wiped(off()), &record)), ["-", "-", "galera-position"]);
+    let full = wiped(stopped(Some(5), Some("u")));
+    assert_eq!(words(&decided(full, &record)), ["-", "-", "stop"], "it is wiped no second time");
+    assert_eq!(words(&decided(wiped(stopped(None, None)), &record)), ["-", "-", "start"]);
+    assert_eq!(words(&decided(stopped(None, None), &record)), ["-", "-", "start"], "there is nothing to wipe");
     assert_eq!(words(&decided(running(None), &record)), ["-", "-", "start"], "it takes its copy");
     assert_eq!(decided(running(Some("Primary")), &record).write.unwrap().outcome, "done");
+}
+
+#[test]
+fn nothing_is_wiped_while_nobody_is_there_to_take_a_copy_of() {
+    let procedure = rejoin();
+    for wiped in [false, true] {
+        let record = ProcedureRecord { given: Some(host(3)), by: "ada".to_owned(), wiped, ..begun() };
+        for other in [None, Some(off()), Some(running(None)), Some(stopped(Some(9), Some("u")))] {
+            let members = members(vec![other.clone(), other.clone(), Some(stopped(Some(5), Some("u")))]);
+            let decision = decide(&Input {
+                procedure: &procedure,
+                members: &members,
+                record: Some(&record),
+                since: None,
+                now: NOW,
+            });
+            assert_eq!(words(&decision), ["-", "-", "stop"], "{other:?}");
+            assert_eq!(decision.write, None, "{other:?}");
+            assert!(matches!(decision.phase, Phase::Refused { .. }), "{other:?}: {:?}", decision.phase);
+        }
+    }
 }
 
 /// Numbers that look random: the same for the same seed.

@@ -211,9 +211,10 @@ impl Reconciler {
         }
     }
 
-    /// A step that asks a stopped service begins.
+    /// A step that asks a stopped service begins, or one that wipes it.
     pub(super) fn note_asking(&mut self, subject: &Subject, step: &Step) {
-        let (Subject::Service(service), Step::AskStopped { .. }, Some(desired)) = (subject, step, self.desired.clone())
+        let (Subject::Service(service), Step::AskStopped { .. } | Step::Wipe { .. }, Some(desired)) =
+            (subject, step, self.desired.clone())
         else {
             return;
         };
@@ -225,16 +226,20 @@ impl Reconciler {
     /// A step that asked a stopped service has ended well. Its answer counts only if nothing was started meanwhile.
     pub(super) fn note_asked(&mut self, subject: &Subject, step: &Step, done: &Done) {
         let Subject::Service(service) = subject else { return };
-        if matches!(step, Step::Wipe { .. }) {
-            self.values.forget_answers(service);
-        }
-        let Step::AskStopped { key, gives_value, .. } = step else { return };
+        let (key, gives_value) = match step {
+            Step::Wipe { key, .. } => {
+                self.values.forget_answers(service);
+                (key, false)
+            }
+            Step::AskStopped { key, gives_value, .. } => (key, *gives_value),
+            _ => return,
+        };
         let Some(starts) = self.values.asked.remove(service) else { return };
         let value = match done {
             Done::Value(value) => Some(value.clone()),
             _ => None,
         };
-        if *gives_value == value.is_some() {
+        if gives_value == value.is_some() {
             let known = Known { value, basis: Basis::Stopped(starts) };
             self.values.known.insert((service.clone(), key.clone()), known);
         }

@@ -197,7 +197,7 @@ pub async fn execute(step: &Step, hands: &Hands<'_>) -> Result<Done, Failure> {
             return fileset::make(hands, create, path, files, *timeout).await;
         }
         Step::TakeFileset { id, path, .. } => return fileset::take(engine, id, path).await,
-        Step::Wipe { volumes } => return stopped::wipe(hands, volumes).await,
+        Step::Wipe { volumes, .. } => return stopped::wipe(hands, volumes).await,
         Step::Collect { id, timed_out, .. } => return collect(engine, id, *timed_out).await,
     }
     Ok(Done::Plain)

@@ -249,6 +249,8 @@ pub enum Instruction {
     },
     /// Have these volumes made anew.
     Wipe {
+        /// What its result is called.
+        key: String,
         /// Engine names.
         volumes: Vec<String>,
     },

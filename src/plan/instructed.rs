@@ -57,9 +57,9 @@ pub(super) fn next(planning: &mut Planning<'_>) -> Option<Next> {
                     other => other,
                 });
             }
-            Instruction::Wipe { volumes } => {
+            Instruction::Wipe { key, volumes } => {
                 return Some(match planning.stopped() {
-                    Next::Nothing => wipe(planning, volumes),
+                    Next::Nothing => wipe(planning, key, volumes),
                     other => other,
                 });
             }
@@ -147,7 +147,7 @@ fn ask(planning: &mut Planning<'_>, key: &str, how: &OneOff, gives_value: bool) 
 }
 
 /// What uses the volumes goes first; it is made again from the spec.
-fn wipe(planning: &mut Planning<'_>, volumes: &[String]) -> Next {
+fn wipe(planning: &mut Planning<'_>, key: &str, volumes: &[String]) -> Next {
     "wiping".clone_into(&mut planning.state);
     let slots = &planning.slots;
     let own = [slots.next, slots.previous, slots.failed, slots.current];
@@ -161,7 +161,7 @@ fn wipe(planning: &mut Planning<'_>, volumes: &[String]) -> Next {
         let (name, spec) = planning.input.volumes.iter().find(|(known, _)| known.as_str() == name)?;
         Some((name.to_string(), spec.clone()))
     });
-    Next::Step(Step::Wipe { volumes: specs.collect() })
+    Next::Step(Step::Wipe { key: key.to_owned(), volumes: specs.collect() })
 }
 
 /// What a container was made of.

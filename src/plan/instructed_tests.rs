@@ -122,7 +122,7 @@ fn nothing_is_made_of_a_volume_that_is_gone_whatever_a_procedure_says() {
 #[test]
 fn a_volume_is_forgotten_before_it_is_wiped() {
     let mut scene = Scene::new();
-    let wipe = Instruction::Wipe { volumes: vec!["data".to_owned()] };
+    let wipe = Instruction::Wipe { key: "rejoin/1/0".to_owned(), volumes: vec!["data".to_owned()] };
     let Next::Remember(change) = scene.told(wipe.clone()).next else { panic!("it is not written down") };
     assert_eq!(change, MemoryChange::Wiping { volumes: vec!["data".to_owned()] });
     assert!(change.is_intent(), "it has to be on disk before the volume goes");

@@ -372,6 +372,8 @@ pub enum Step {
     },
     /// Make volumes anew that nothing uses. What was in them is lost: only for a procedure in which a person said so.
     Wipe {
+        /// What its result is called.
+        key: String,
         /// Name and how.
         volumes: BTreeMap<String, VolumeSpec>,
     },

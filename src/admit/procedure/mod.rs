@@ -275,6 +275,14 @@ impl<'a> Deciding<'a> {
             })
     }
 
+    /// Whether one that is not to be wiped is known to be ready.
+    fn has_source(&self, at: Whom) -> bool {
+        let wiped = self.indices(at);
+        (0..self.input.members.len())
+            .filter(|index| !wiped.contains(index))
+            .any(|index| self.report(index).is_some_and(|report| report.answers))
+    }
+
     /// One that is to be wiped may be ready all the while before.
     fn is_before_wipe(&self) -> bool {
         self.procedure.steps.iter().any(|step| matches!(step, ProcedureStep::Wipe { .. })) && !self.record.wiped
@@ -378,6 +386,15 @@ impl<'a> Deciding<'a> {
         }
         match self.procedure.steps.get(current) {
             Some(ProcedureStep::Choose { among, by }) => self.choose(current, among.as_deref(), by),
+            Some(ProcedureStep::Wipe { at, .. }) if !self.has_source(*at) => {
+                // What was stopped stays so.
+                let decision = self.active(current.saturating_sub(1));
+                let phase = refused(self.procedure, "no other member is ready, from which a copy could be taken");
+                let told = told(&phase);
+                let mut instructions = decision.instructions;
+                instructions.values_mut().for_each(|instructed| instructed.refused.clone_from(&told));
+                Decision { phase, instructions, ..quiet(Phase::Idle) }
+            }
             Some(ProcedureStep::Wipe { .. }) if !self.record.wiped => {
                 // That it was begun is known before it is.
                 let record = ProcedureRecord { wiped: true, ..self.record.clone() };
@@ -407,15 +424,21 @@ impl<'a> Deciding<'a> {
                     runs.then(|| Instruction::Ask { key, how: how.clone(), gives_value: false })
                 }),
                 ProcedureStep::Wipe { at, volumes, until, probe, how } => {
+                    let key = key_of(self.procedure, index, self.record.attempt);
                     self.tell(&mut instructions, *at, |index, report| {
-                        if !is_current || !report.stopped {
+                        if !is_current || !self.record.wiped || !report.stopped {
                             return None;
                         }
-                        if !report.values.contains_key(probe) {
-                            return Some(Instruction::Ask { key: probe.clone(), how: how.clone(), gives_value: true });
+                        let is_known = report.values.contains_key(probe);
+                        if is_known && expression::ask_of_member(until, &self.facts[index]) == Answer::True {
+                            return None;
                         }
-                        let is_empty = expression::ask_of_member(until, &self.facts[index]) == Answer::True;
-                        (!is_empty).then(|| Instruction::Wipe { volumes: volumes.clone() })
+                        // What is beyond repair gives no answer before it is gone, and it goes once.
+                        if !report.done.contains(&key) {
+                            return Some(Instruction::Wipe { key: key.clone(), volumes: volumes.clone() });
+                        }
+                        let ask = || Instruction::Ask { key: probe.clone(), how: how.clone(), gives_value: true };
+                        (!is_known).then(ask)
                     });
                 }
                 ProcedureStep::Start { at, variant, parallel } => {
