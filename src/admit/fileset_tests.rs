@@ -45,6 +45,7 @@ fn report(name: &str, word: &FilesetReport) -> (HostName, Arc<HostReport>) {
         services: BTreeMap::new(),
         jobs: BTreeMap::new(),
         filesets: BTreeMap::from([(FilesetName::new("keys").unwrap(), word.clone())]),
+        drained: BTreeMap::new(),
         progress: HostProgress::default(),
     };
     (host(name), Arc::new(report))

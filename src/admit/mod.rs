@@ -3,6 +3,7 @@
 //! In: the plans of one host, and what it has under way. Out: the subjects whose next step may start, and those that need
 //! a slot first; whether they get one, the whole site decides ([`rollout`]).
 
+pub mod drain;
 pub mod fileset;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -30,6 +31,8 @@ pub struct SiteView {
     pub in_flight: BTreeMap<Subject, bool>,
     /// Services whose slot this host holds.
     pub granted: BTreeSet<ServiceName>,
+    /// Services whose clients have to be led away before they are stopped for a change, and are not gone yet.
+    pub visited: BTreeSet<ServiceName>,
 }
 
 /// What may be done about one subject.
@@ -39,6 +42,8 @@ pub enum Claim {
     Start(Subject),
     /// Its step may start once the coordinator has granted the slot and the host was looked at anew.
     Acquire(ServiceName),
+    /// Its step may start once its clients are gone.
+    Drain(ServiceName),
 }
 
 /// The claims, in the order of the plans.
@@ -72,6 +77,13 @@ pub fn admit(plans: &[&SubjectPlan], view: &SiteView) -> Vec<Claim> {
             claims.push(Claim::Acquire(service.clone()));
             continue;
         }
+        if plan.drains
+            && let Subject::Service(service) = &plan.subject
+            && view.visited.contains(service)
+        {
+            claims.push(Claim::Drain(service.clone()));
+            continue;
+        }
         steps -= 1;
         claims.push(Claim::Start(plan.subject.clone()));
     }
@@ -89,6 +101,7 @@ mod tests {
             change: None,
             next: Next::Step(step),
             disrupts,
+            drains: disrupts,
             ready: false,
             state: String::new(),
             conditions: Vec::new(),
@@ -114,5 +127,20 @@ mod tests {
         assert_eq!(admit(&[&plan], &view), [Claim::Acquire(service.clone())]);
         view.granted.insert(service.clone());
         assert_eq!(admit(&[&plan], &view), [Claim::Start(Subject::Service(service))]);
+    }
+
+    #[test]
+    fn with_the_slot_it_waits_for_its_clients() {
+        let service = ServiceName::new("web").unwrap();
+        let mut view = SiteView { visited: [service.clone()].into(), ..SiteView::default() };
+        let disrupting = plan("web", remove(), true);
+        assert_eq!(
+            admit(&[&disrupting], &view),
+            [Claim::Acquire(service.clone())],
+            "it keeps them until it has the slot"
+        );
+        view.granted.insert(service.clone());
+        assert_eq!(admit(&[&disrupting], &view), [Claim::Drain(service.clone())]);
+        assert_eq!(admit(&[&plan("web", remove(), false)], &view), [Claim::Start(Subject::Service(service))]);
     }
 }

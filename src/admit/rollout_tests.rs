@@ -36,6 +36,7 @@ impl Site {
                 attempts: 0,
                 services: BTreeMap::from([(web(), old.clone())]),
                 filesets: BTreeMap::new(),
+                drained: BTreeMap::new(),
                 jobs: BTreeMap::new(),
                 progress: HostProgress::default(),
             };

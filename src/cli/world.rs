@@ -30,7 +30,7 @@ use crate::edge::vault::AeadVault;
 use crate::model::names::{HostName, SiteName};
 use crate::port::clock::Clock;
 use crate::port::coordinator::Coordinator;
-use crate::port::engine::Engine;
+use crate::port::engine::{Commands, Engine};
 use crate::port::files::Files;
 use crate::port::prober::Prober;
 use crate::port::read_only::{ReadOnlyEngine, ReadOnlyFiles, ReadOnlyStore};
@@ -90,6 +90,8 @@ impl Place {
 pub enum Access {
     /// It only looks: no lock, and nothing that could change anything.
     Look,
+    /// It looks, where others act: all that it may do is to have a load balancer lead their clients away.
+    Attend,
     /// It acts, under the lock of the state directory.
     Act,
 }
@@ -129,7 +131,7 @@ impl World {
     /// Connects to this machine's engine, or to all hosts that can be reached from here. `purpose` is what others read who find the lock taken.
     pub async fn open(place: &Place, access: Access, purpose: &str) -> Result<Self, CommandError> {
         let lock = match access {
-            Access::Look => None,
+            Access::Look | Access::Attend => None,
             Access::Act => Some(lock(&place.state, purpose)?),
         };
         let key = site_key(&place.state, access);
@@ -233,7 +235,10 @@ impl World {
             let around = Surroundings {
                 site: &reach.site,
                 state: &home,
-                access: if one.meant { access } else { Access::Look },
+                access: match access {
+                    Access::Act if !one.meant => Access::Attend,
+                    access => access,
+                },
                 key: key.clone(),
                 metrics: metrics.clone(),
                 published: Published::new(reach.site.clone(), metrics.clone()),
@@ -345,7 +350,7 @@ async fn clean(state: &Path) -> Result<(), CommandError> {
 fn site_key(state: &Path, access: Access) -> Vec<u8> {
     match access {
         // Looking makes no key; without one the hashes differ, and hashes alone mean nothing.
-        Access::Look if !state.join("site.key").exists() => Vec::new(),
+        Access::Look | Access::Attend if !state.join("site.key").exists() => Vec::new(),
         _ => DiskStore::open(state).site_key().unwrap_or_default(),
     }
 }
@@ -365,8 +370,13 @@ impl Surroundings<'_> {
     ) -> Result<Ports, CommandError> {
         let Self { site, state, access, key, metrics, published } = self;
         let store = Arc::new(store);
+        let mut commands: Option<Arc<dyn Commands>> = None;
+        if access == Access::Attend {
+            let (engine, _) = host_files::change(options, state, site, &host)?;
+            commands = Some(Arc::new(engine));
+        }
         let (engine, files, store, prober, observer): Doors = match access {
-            Access::Look => {
+            Access::Look | Access::Attend => {
                 let (observer, files) = host_files::observe(options, state, site, &host)?;
                 let store = ReadOnlyStore::over(store).with_key(key);
                 let (prober, asked) = (prober_of(&observer), observer.clone());
@@ -375,11 +385,14 @@ impl Surroundings<'_> {
             Access::Act => {
                 let (engine, files) = host_files::change(options, state, site, &host)?;
                 let (prober, asked) = (prober_of(engine.observer()), engine.observer().clone());
-                (Arc::new(Measured::new(engine, host, metrics.clone())), files, store, prober, asked)
+                let engine = Arc::new(Measured::new(engine, host, metrics.clone()));
+                commands = Some(engine.clone());
+                (engine, files, store, prober, asked)
             }
         };
         Ok(Ports {
             engine,
+            commands,
             files,
             store,
             clock: Arc::new(SystemClock),

@@ -168,6 +168,7 @@ mod tests {
             attempts: 0,
             services: BTreeMap::new(),
             filesets: BTreeMap::new(),
+            drained: BTreeMap::new(),
             jobs: BTreeMap::new(),
             progress: progress(name),
         };

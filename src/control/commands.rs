@@ -477,6 +477,8 @@ impl Reconciler {
             procedures: Vec::new(),
             filesets: Vec::new(),
             waits: Waits::default(),
+            drains: std::collections::BTreeMap::default(),
+            balancers: std::collections::BTreeMap::default(),
             ..desired.as_ref().clone()
         };
         // An end that is not written down would be undone by a restart, half way through.

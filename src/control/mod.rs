@@ -12,6 +12,7 @@ pub mod answers;
 pub mod command;
 mod commands;
 mod dependents;
+mod drains;
 pub mod events;
 mod facts;
 mod filesets;

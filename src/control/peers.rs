@@ -51,8 +51,15 @@ impl Reconciler {
         }
     }
 
-    /// Whether something here waits for what others do.
+    /// Whether it has to be heard what others say.
     pub(super) fn listens(&self) -> bool {
+        let has_clients = |desired: &HostDesired| !desired.drains.is_empty() || !desired.balancers.is_empty();
+        self.waits_for_others()
+            || !self.ports.coordinator.is_alone() && self.desired.as_deref().is_some_and(has_clients)
+    }
+
+    /// Whether something here waits for what others do.
+    pub(super) fn waits_for_others(&self) -> bool {
         let waits = |plan: &SubjectPlan| plan.next == Next::Blocked && holds(&plan.conditions, ConditionType::Waiting);
         !self.ports.coordinator.is_alone()
             && self.desired.as_ref().is_some_and(|desired| !desired.placement.is_empty())
@@ -179,6 +186,7 @@ impl Reconciler {
                 preparation: self.preparation(spec),
                 updated_at: wanted.and_then(|wanted| wanted.updated_at),
                 member: self.member_report(desired, service),
+                draining: self.drains.wish(service),
             };
             Some((service.clone(), report))
         });
@@ -195,6 +203,7 @@ impl Reconciler {
             services,
             jobs: desired.jobs.keys().map(|job| (job.clone(), host::job_here(&input, job))).collect(),
             filesets: self.fileset_reports(&input),
+            drained: self.drains.said(),
             progress: HostProgress {
                 quiet: self.is_quiet(),
                 there: summary.there,

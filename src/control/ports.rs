@@ -10,7 +10,7 @@ use crate::model::facts::SiteFacts;
 use crate::plan::host::PlanInstance;
 use crate::port::clock::Clock;
 use crate::port::coordinator::Coordinator;
-use crate::port::engine::Engine;
+use crate::port::engine::{Commands, Engine};
 use crate::port::facts::Facts;
 use crate::port::files::Files;
 use crate::port::prober::Prober;
@@ -25,6 +25,8 @@ use super::published::Published;
 pub struct Ports {
     /// The engine.
     pub engine: Arc<dyn Engine>,
+    /// What load balancers are told by, also on a host where nothing else is done; none where nothing is done anywhere.
+    pub commands: Option<Arc<dyn Commands>>,
     /// Files that are mounted into containers.
     pub files: Arc<dyn Files>,
     /// What is kept.

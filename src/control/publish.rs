@@ -206,6 +206,11 @@ impl Reconciler {
         {
             conditions.push(Condition::new(ConditionType::Waiting, true, "RolloutWaits", why));
         }
+        if plan.is_some_and(|plan| plan.drains)
+            && let Some(why) = self.draining(desired, service)
+        {
+            conditions.push(Condition::new(ConditionType::Waiting, true, "Draining", why));
+        }
         let stopped = self.memory.holds.iter().any(|hold| hold.kind == HoldKind::Stop && hold.covers(service));
         // One that is only looked at shows what there is.
         let known = self.observer.is_connected() || (self.observer.is_refused() && container.is_some());

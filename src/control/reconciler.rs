@@ -30,6 +30,7 @@ use crate::report::redact::Redactor;
 use crate::report::status::BadSiteFile;
 
 use super::command::{Outcome, OutcomeCode, Progress};
+use super::drains::Drains;
 use super::filesets::Filesets;
 use super::input::Input;
 use super::observer::Observer;
@@ -118,6 +119,7 @@ pub struct Reconciler {
     pub(super) values: Values,
     pub(super) procedures: Procedures,
     pub(super) filesets: Filesets,
+    pub(super) drains: Drains,
     pub(super) granted: BTreeSet<ServiceName>,
     pub(super) to_release: BTreeSet<ServiceName>,
     pub(super) slots_known: bool,
@@ -211,6 +213,7 @@ impl Reconciler {
             values: Values::default(),
             procedures: Procedures::default(),
             filesets: Filesets::default(),
+            drains: Drains::default(),
             granted: BTreeSet::new(),
             to_release: BTreeSet::new(),
             stranger: None,
@@ -301,6 +304,7 @@ impl Reconciler {
                 },
                 Some(answer) = self.probing.join_next(), if !self.probing.is_empty() => self.take_answer(answer),
                 Some(answer) = self.values.asking.join_next(), if !self.values.asking.is_empty() => self.take_value(answer),
+                Some(answer) = self.drains.asking.join_next(), if !self.drains.asking.is_empty() => self.take_led(answer),
                 Ok(()) = self.reports.changed(), if self.listens() => self.hear(),
                 Ok(()) = self.facts.changed() => self.hear_facts(),
                 () = tokio::time::sleep_until(wake) => {}
@@ -317,6 +321,9 @@ impl Reconciler {
             }
             while let Some(answer) = self.values.asking.try_join_next() {
                 self.take_value(answer);
+            }
+            while let Some(answer) = self.drains.asking.try_join_next() {
+                self.take_led(answer);
             }
         }
         self.shut_down().await;
@@ -360,7 +367,14 @@ impl Reconciler {
         if let Some(due) = self.read_again {
             wake = wake.min(due);
         }
-        for due in self.probe_due.values().copied().chain(self.values.next()) {
+        for due in self
+            .probe_due
+            .values()
+            .copied()
+            .chain(self.values.next())
+            .chain(self.drains.next())
+            .chain(self.clients_until())
+        {
             wake = wake.min(due);
         }
         for waiter in &self.waiters {

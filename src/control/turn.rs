@@ -67,9 +67,11 @@ impl Reconciler {
         } else if self.mode.act {
             self.start_steps().await;
         }
+        self.note_wishes();
         self.start_probes();
         self.tell_pulls();
         self.ask_values();
+        self.lead();
         if self.memory_dirty.is_some_and(|since| since.elapsed() >= std::time::Duration::from_secs(1)) {
             self.save_memory();
         }
@@ -312,12 +314,14 @@ impl Reconciler {
                     .map(|(subject, step)| (subject.clone(), step.pull.is_some()))
                     .collect(),
                 granted: self.granted.clone(),
+                visited: self.visited(),
             };
             let mut acquired = false;
             for claim in admit::admit(&plans, &view) {
                 match claim {
                     Claim::Start(subject) => self.start_step(&subject),
                     Claim::Acquire(service) => acquired |= self.acquire(&service).await,
+                    Claim::Drain(service) => self.wish(&service),
                 }
             }
             if !acquired {
@@ -379,6 +383,7 @@ impl Reconciler {
         }
         self.changed_at.get_or_insert_with(Instant::now);
         self.note_asking(subject, &step);
+        self.note_untold(subject, &step);
         let in_flight = InFlight { pull: pull.clone(), since: Instant::now(), told: Instant::now(), verb: step.verb() };
         self.in_flight.insert(subject.clone(), in_flight);
         let ports = self.ports.clone();
@@ -453,6 +458,7 @@ impl Reconciler {
             }
             Err(failure) => self.take_failure(&subject, &step, &input_hash, failure, now),
         };
+        self.note_untold(&subject, &step);
         // An answer from before says nothing of a process that has been told or started since.
         if let (Subject::Service(service), Step::Reload { .. } | Step::Restart { .. } | Step::Start { .. }) =
             (&subject, &step)

@@ -63,6 +63,7 @@ impl Reconciler {
                 Reach::Failed(why) => summary.failed.push((subject.to_string(), why)),
             }
         }
+        summary.working.extend(self.drains.open().map(ToString::to_string));
         for (subject, (failures, _, message)) in &self.other_failures {
             if *failures >= 3 {
                 let name = subject.to_string();
@@ -113,7 +114,7 @@ impl Reconciler {
                     return Some(Outcome::done(format!("converged: {} as desired", summary.there)));
                 }
                 // What others do may still set it going; who looks after all of them knows when that is in vain.
-                if self.listens() {
+                if self.waits_for_others() {
                     return None;
                 }
                 if summary.is_stuck() && (self.observer.is_connected() || self.observer.is_refused()) {
@@ -126,7 +127,8 @@ impl Reconciler {
             }
             Goal::Ready(service) => {
                 let plan = self.plans.get(&Subject::Service(service.clone()))?;
-                if !self.is_quiet() || self.memory.restart_requests.contains_key(service) {
+                let is_asked = self.memory.restart_requests.contains_key(service);
+                if !self.is_quiet() || is_asked || self.drains.is_open(service) {
                     return None;
                 }
                 match goal::reach(plan, &self.memory, false) {

@@ -275,6 +275,7 @@ mod tests {
             attempts: 0,
             services: services.iter().map(|name| (service(name), instance.clone())).collect(),
             filesets: BTreeMap::new(),
+            drained: BTreeMap::new(),
             jobs: BTreeMap::new(),
             progress: crate::model::peers::HostProgress::default(),
         }

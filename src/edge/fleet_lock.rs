@@ -290,6 +290,7 @@ mod tests {
             attempts: 0,
             services: ["web", "api"].map(|name| (ServiceName::new(name).unwrap(), instance.clone())).into(),
             filesets: BTreeMap::new(),
+            drained: BTreeMap::new(),
             jobs: BTreeMap::new(),
             progress: HostProgress::default(),
         }

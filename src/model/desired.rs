@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::drain::{BalancerDesired, DrainDesired};
 use super::facts::Waits;
 use super::file::{FileSpec, Reload};
 use super::fileset::{FilesetDesired, FilesetMount};
@@ -61,6 +62,12 @@ pub struct HostDesired {
     /// What cannot be told before facts of some machine are known; what of it was in force before stays so.
     #[serde(default, skip_serializing_if = "Waits::is_empty")]
     pub waits: Waits,
+    /// Services of this host whose clients are led away before they are stopped.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drains: BTreeMap<ServiceName, DrainDesired>,
+    /// Services of this host that do so for others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub balancers: BTreeMap<ServiceName, BalancerDesired>,
     /// All secrets of the site, to be taken out of what containers and engines say.
     #[serde(default)]
     pub secrets: Vec<Sensitive>,

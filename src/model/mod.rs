@@ -3,6 +3,7 @@
 pub mod certificate;
 pub mod condition;
 pub mod desired;
+pub mod drain;
 pub mod facts;
 pub mod file;
 pub mod fileset;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::desired::{HostBudget, Rollout};
+use super::drain::DrainedServers;
 use super::fileset::FilesetReport;
 use super::names::{FilesetName, HostName, JobName, ServiceName};
 use super::time::Timestamp;
@@ -39,6 +40,9 @@ pub struct HostReport {
     /// How it is with the filesets that it takes part in.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub filesets: BTreeMap<FilesetName, FilesetReport>,
+    /// What its load balancers say of servers whose clients they were asked to lead away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drained: BTreeMap<ServiceName, DrainedServers>,
     /// How far it is with all of it.
     pub progress: HostProgress,
 }
@@ -70,6 +74,9 @@ pub struct InstanceReport {
     /// What procedures have to know of it, where a role has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberReport>,
+    /// Since when it wants its clients led away, while it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Timestamp>,
 }
 
 /// Whether what a change needs is there before it begins.

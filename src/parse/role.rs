@@ -43,6 +43,8 @@ pub struct Role {
     pub filesets: IndexMap<String, Written>,
     /// What others reach.
     pub provides: IndexMap<String, Written>,
+    /// How it leads clients away, where it is a load balancer.
+    pub balancer: Option<Written>,
     /// Kinds of objects that it keeps for others.
     pub providers: IndexMap<String, Written>,
     /// Objects that others keep for it.
@@ -149,6 +151,7 @@ pub fn read_role(root: &Node, directory: PathBuf, r: &mut Reader) -> Option<Role
         jobs: section(spec, "jobs"),
         filesets: section(spec, "filesets"),
         provides: section(spec, "provides"),
+        balancer: entry(spec, "balancer"),
         providers: section(spec, "providers"),
         objects: section(spec, "objects"),
         probes: section(spec, "probes"),
@@ -165,6 +168,11 @@ fn section(spec: &Node, name: &str) -> IndexMap<String, Written> {
         .flat_map(Node::entries)
         .map(|(key, entry)| (key.to_owned(), Written::new(entry.key_place, entry.value.clone())))
         .collect()
+}
+
+fn entry(spec: &Node, name: &str) -> Option<Written> {
+    let (_, entry) = spec.entries().find(|(key, _)| *key == name)?;
+    Some(Written::new(entry.key_place, entry.value.clone()))
 }
 
 fn declared(node: &Node, place: Place, r: &mut Reader) -> Declared {
@@ -206,6 +214,10 @@ fn check(role: &Role, r: &mut Reader) {
         }
     }
     for (name, written) in &role.provides {
+        if let (Some(drain), None) = (written.node.get("drain"), written.node.get("frontend")) {
+            let message = format!("`{name}` has `drain` and no `frontend`: no load balancer leads clients there");
+            r.error(Diagnostic::error("V003", drain.place, message));
+        }
         let Some(node) = written.node.get("service") else { continue };
         let Some(service) = node.as_text().filter(|service| !role.services.contains_key(*service)) else { continue };
         let error = Diagnostic::error(

@@ -105,6 +105,7 @@ pub fn plan(input: &FilesetInput<'_>) -> SubjectPlan {
         change: change.map(|(kind, cause)| Change { kind, disruption: Disruption::None, causes: vec![cause] }),
         next,
         disrupts: false,
+        drains: false,
         ready,
         state: if ready { "known".to_owned() } else { "missing".to_owned() },
         conditions,

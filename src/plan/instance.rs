@@ -77,6 +77,7 @@ pub(super) struct Planning<'a> {
     pub(super) conditions: Vec<Condition>,
     pub(super) change: Option<Change>,
     pub(super) disrupts: bool,
+    pub(super) drains: bool,
     pub(super) state: String,
     pub(super) ready: bool,
 }
@@ -107,6 +108,7 @@ pub fn plan(input: &InstanceInput<'_>) -> SubjectPlan {
         conditions: Vec::new(),
         change: None,
         disrupts: false,
+        drains: false,
         state: "unknown".to_owned(),
         ready: false,
     };
@@ -400,6 +402,7 @@ impl<'a> Planning<'a> {
             change: self.change,
             next,
             disrupts: self.disrupts,
+            drains: self.drains,
             ready: self.ready,
             state: self.state,
             conditions: self.conditions,

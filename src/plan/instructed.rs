@@ -243,6 +243,7 @@ fn make_room(planning: &mut Planning<'_>, current: &ObservedContainer) -> Next {
     }
     // What works is stopped only with a slot: the others have to be there.
     planning.disrupts = true;
+    planning.drains = true;
     Next::Step(planning.stop(current))
 }
 

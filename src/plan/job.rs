@@ -80,6 +80,7 @@ pub fn plan(input: &JobInput<'_>) -> SubjectPlan {
         change,
         next,
         disrupts: false,
+        drains: false,
         ready: planning.ready,
         state: planning.state.to_owned(),
         conditions: planning.conditions,

@@ -16,6 +16,7 @@ pub fn plan(desired: &HostDesired, observed: &HostObserved) -> SubjectPlan {
         change: None,
         next: Next::Nothing,
         disrupts: false,
+        drains: false,
         ready: true,
         state: String::new(),
         conditions: Vec::new(),

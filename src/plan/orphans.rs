@@ -149,6 +149,7 @@ fn removal(container: &Arc<ObservedContainer>, held: Option<String>, paused: boo
         change: Some(change),
         next,
         disrupts: false,
+        drains: false,
         ready: false,
         state: "not declared".to_owned(),
         conditions,

@@ -203,6 +203,7 @@ fn prepared(planning: &mut Planning<'_>, current: &ObservedContainer, next: &Obs
         return next;
     }
     planning.disrupts = is_alive || has_been_ready;
+    planning.drains = current.is_running();
     Next::Step(Step::MoveAside { id: current.id.clone(), to: planning.spec.container_name.prev() })
 }
 

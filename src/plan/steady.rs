@@ -406,7 +406,14 @@ fn tell(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next
         Disruption::Restart,
         vec![Cause::words("files", "written", "read by the process")],
     );
-    Some(restart(planning, current, digest))
+    Some(restart_for_change(planning, current, digest))
+}
+
+/// What is restarted for a change works: its clients are led away first. What is healed has none to lose.
+fn restart_for_change(planning: &mut Planning<'_>, current: &ObservedContainer, digest: String) -> Next {
+    let next = restart(planning, current, digest);
+    planning.drains = planning.disrupts;
+    next
 }
 
 fn restart(planning: &mut Planning<'_>, current: &ObservedContainer, digest: String) -> Next {
@@ -458,7 +465,7 @@ fn asked_restart(planning: &mut Planning<'_>, current: &ObservedContainer) -> Op
         vec![Cause::words("state", "running", "restarted on request")],
     );
     let digest = files::live_digest(&planning.spec.files);
-    Some(restart(planning, current, digest))
+    Some(restart_for_change(planning, current, digest))
 }
 
 fn unhealthy(planning: &mut Planning<'_>, current: &ObservedContainer) -> Option<Next> {

@@ -173,6 +173,8 @@ pub struct SubjectPlan {
     pub next: Next,
     /// Whether the next step begins a disruption of something that works: it needs a grant.
     pub disrupts: bool,
+    /// Whether that step is the beginning of its stop for a change: its clients are led away first, where that is declared.
+    pub drains: bool,
     /// Whether it is ready as desired.
     pub ready: bool,
     /// In a word: `running`, `starting`, `replacing`, `stopped`, `missing`, ...

@@ -204,3 +204,17 @@ pub trait Engine: ObserveEngine {
     /// Removes it. Only ever for an explicit command.
     async fn remove_volume(&self, name: &str) -> Answer<()>;
 }
+
+/// Commands in containers, and nothing else of an engine.
+#[async_trait]
+pub trait Commands: Send + Sync {
+    /// Runs a command in one.
+    async fn command(&self, id: &str, hook: &Hook, timeout: Span) -> Answer<ExecOutcome>;
+}
+
+#[async_trait]
+impl<E: Engine> Commands for E {
+    async fn command(&self, id: &str, hook: &Hook, timeout: Span) -> Answer<ExecOutcome> {
+        self.exec(id, hook, timeout).await
+    }
+}

@@ -232,6 +232,7 @@ fn compile_host(
     let procedures = compiler.procedures(&services);
     let filesets = compiler.filesets_of(host);
     let (services, jobs) = compiler.hold_back_all(services, jobs);
+    let drains = compiler.drains(&services);
     check::host(&services, &jobs, &mut compiler.errors);
     let registries = compiler.registries();
     let (mut services, mut jobs) = (services, jobs);
@@ -263,6 +264,8 @@ fn compile_host(
             procedures,
             filesets,
             waits: std::mem::take(&mut compiler.waits),
+            drains: drains.drains,
+            balancers: drains.balancers,
             secrets: compiler.secrets.values().cloned().collect(),
         },
         connection,

@@ -9,6 +9,7 @@ pub mod check;
 pub mod compile;
 #[cfg(test)]
 mod connection_tests;
+mod drains;
 #[cfg(test)]
 mod error_tests;
 pub mod expand;

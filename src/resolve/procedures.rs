@@ -194,6 +194,11 @@ impl HostCompiler<'_> {
         node: Option<&Node>,
         own: &BTreeMap<&str, &InstanceDesired>,
     ) -> Option<ServiceName> {
+        self.service_named(used, node).filter(|service| own.contains_key(service.as_str()))
+    }
+
+    /// A service of the role that a key names, wherever it is.
+    pub(super) fn service_named(&mut self, used: &RoleUse, node: Option<&Node>) -> Option<ServiceName> {
         let node = node?;
         let text = node.as_text()?;
         if !used.role.services.contains_key(text) {
@@ -201,7 +206,7 @@ impl HostCompiler<'_> {
             self.errors.push(error.maybe_help(did_you_mean(text, used.role.services.keys().map(String::as_str))));
             return None;
         }
-        ServiceName::new(used.name_of(text)).ok().filter(|service| own.contains_key(service.as_str()))
+        ServiceName::new(used.name_of(text)).ok()
     }
 }
 

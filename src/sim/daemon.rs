@@ -215,6 +215,7 @@ impl HostState {
             frozen_at: None,
             has_read,
             stopping: false,
+            drained: BTreeMap::new(),
         });
         for network in container.networks.keys().cloned().collect::<Vec<_>>() {
             container.alias_host_name(&network);

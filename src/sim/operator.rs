@@ -220,6 +220,15 @@ impl SimHost {
         self.state().inspect_container(name)
     }
 
+    /// The servers to which a load balancer leads no new clients, and for how many milliseconds already.
+    pub fn drained(&self, name: &str) -> BTreeMap<String, u64> {
+        let mut state = self.state();
+        let now = state.now;
+        let process = state.container(name).ok().and_then(|container| container.process.as_ref());
+        let drained = process.map(|process| process.drained.clone()).unwrap_or_default();
+        drained.into_iter().map(|(server, since)| (server, now.saturating_sub(since))).collect()
+    }
+
     /// The digest of what the process of a container has read at a path; none if it runs not, or read nothing there.
     pub fn has_read(&self, name: &str, path: &str) -> Option<String> {
         let mut state = self.state();

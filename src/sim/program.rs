@@ -101,6 +101,11 @@ pub enum Command {
     Checks,
     /// The program reads its files again.
     Reloads,
+    /// A load balancer leads clients to servers, or away: `NAME=ready` and `NAME=drain`. It prints how servers are.
+    Balances {
+        /// How long the clients of a server stay once it gets no new ones.
+        stay: Span,
+    },
 }
 
 impl Program {

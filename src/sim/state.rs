@@ -165,6 +165,8 @@ pub(super) struct Process {
     pub(super) has_read: BTreeMap<String, String>,
     /// Whether the end was asked for by a stop: then the engine tells of it.
     pub(super) stopping: bool,
+    /// As a load balancer: the servers that get no new clients, and since when.
+    pub(super) drained: BTreeMap<String, u64>,
 }
 
 impl HostState {

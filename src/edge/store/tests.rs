@@ -28,6 +28,8 @@ fn desired(generation: u64) -> HostDesired {
         budgets: Vec::new(),
         behaviours: std::collections::BTreeMap::new(),
         procedures: Vec::new(),
+        drains: std::collections::BTreeMap::new(),
+        balancers: std::collections::BTreeMap::new(),
         secrets: Vec::new(),
     }
 }

@@ -26,11 +26,11 @@ pub const VALUE_PROBE: Table = Table {
     ]],
 };
 
-const EXEC: Table = Table {
-    what: "a probe by exec",
+pub(super) const EXEC: Table = Table {
+    what: "a command in a running container",
     keys: &[&[
-        required("in", NAME, "The service of this role that is asked."),
-        required("command", COMMAND, "What is run in its container."),
+        required("in", NAME, "The service of this role in whose container it is run."),
+        required("command", COMMAND, "What is run there."),
     ]],
 };
 

@@ -2,9 +2,9 @@
 
 use super::fileset::FILESET;
 use super::ours::{JOB, NAMES, SERVICE};
-use super::procedure::{PROCEDURE, VALUE_PROBE};
+use super::procedure::{EXEC, PROCEDURE, VALUE_PROBE};
 use super::site::{NETWORK, VARIABLES, VOLUME};
-use crate::parse::leaves::{BOOLEAN, NAME, NUMBER_TEXT, POSITIVE, TEXT};
+use crate::parse::leaves::{BOOLEAN, DURATION, NAME, NUMBER_TEXT, POSITIVE, TEXT};
 use crate::parse::shape::Shape::{Anything, List, Map, Object, OneOf};
 use crate::parse::shape::{Key, Table, key, refused, required};
 
@@ -39,6 +39,7 @@ const SPEC: Table = Table {
         key("services", Map(&Object(&SERVICE)), "Long-running containers."),
         key("jobs", Map(&Object(&JOB)), "Containers that run to completion."),
         key("provides", Map(&Object(&PROVIDED)), "What other roles reach: `endpoints.NAME` in their templates."),
+        key("balancer", Object(&BALANCER), "How this role, a load balancer, leads clients away from a server."),
         key("providers", Map(&Object(&PROVIDER)), "Kinds of objects that this role keeps for others."),
         key("objects", Map(&Object(&OBJECTS)), "Objects that others keep for this role."),
         key("probes", Map(&Object(&VALUE_PROBE)), "Questions whose answers are values, for expressions over members."),
@@ -88,6 +89,26 @@ const PROVIDED: Table = Table {
         key("scheme", TEXT, "First part of `endpoints.NAME.url`; `http` by default."),
         key("frontend", Map(&Anything), "How a load balancer offers it; without it, it is reached directly."),
         key("metrics", Map(&Anything), "Where Prometheus finds metrics: `path`, `port`."),
+        key("drain", Object(&DRAIN), "Its clients are led away before an instance is stopped; with `frontend` alone."),
+    ]],
+};
+
+const DRAIN: Table = Table {
+    what: "drain",
+    keys: &[&[key("timeout", DURATION, "How long its clients have at most to end by themselves; 30s by default.")]],
+};
+
+/// How a load balancer leads clients away.
+pub const BALANCER: Table = Table {
+    what: "a load balancer",
+    keys: &[&[
+        required(
+            "exec",
+            Object(&EXEC),
+            "Gets `BACKEND/SERVER=drain` or `BACKEND/SERVER=ready` as words, brings it there, and prints as JSON `{\"BACKEND/SERVER\": {\"state\": ..., \"sessions\": N}}`.",
+        ),
+        key("every", DURATION, "How often it is run while somebody is led away; 1s by default."),
+        key("timeout", DURATION, "How long it may take; 5s by default."),
     ]],
 };
 

@@ -9,9 +9,12 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::model::facts::{InterfaceAddress, MissingFact};
 use crate::model::names::HostName;
+use crate::model::time::Span;
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::node::Node;
+use crate::parse::read::Reader;
 use crate::parse::role::RoleUse;
+use crate::parse::scalars;
 use crate::parse::site::{Host, Site};
 use crate::render::missing;
 use crate::render::template::Templates;
@@ -31,9 +34,25 @@ pub struct Facts {
     pub endpoints: Json,
     /// What is provided, in the order of the roles.
     pub provides: Json,
+    /// What is provided with `drain`.
+    pub drains: Vec<Drain>,
     /// What is wrong with it.
     pub errors: Vec<Diagnostic>,
 }
+
+/// An endpoint whose clients are led away before an instance is stopped.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    /// What load balancers call it.
+    pub endpoint: String,
+    /// The service that answers.
+    pub service: String,
+    /// Its hosts, and how long the clients have there.
+    pub timeouts: Vec<(HostName, Span)>,
+}
+
+/// How long clients have where nothing else is said.
+const DRAIN: Span = Span::seconds(30);
 
 /// The address at which others reach services of a host: on the network of `endpoints.internal`, else on the only network
 /// of addresses, else the host's own. A mark where it is not known yet.
@@ -131,7 +150,11 @@ pub fn facts(tree: &Tree, request: &CompileRequest) -> Facts {
             let service = used.name_of(&own);
             let hosts = tree.services.get(service.as_str()).cloned().unwrap_or_default();
             let provided = match provided(tree, request, used, &written.node, &hosts) {
-                Ok(each) => endpoint(tree, used, name, &service, &hosts, each),
+                Ok(each) => {
+                    facts.drains.extend(drain(name, &service, &hosts, &each, &mut facts.errors));
+                    let each = each.iter().map(Node::to_json).collect();
+                    endpoint(tree, used, name, &service, &hosts, each)
+                }
                 Err(NotProvided::Waits(missing)) => missing::mark(&missing).into(),
                 Err(NotProvided::Wrong(errors)) => {
                     facts.errors.extend(errors);
@@ -171,7 +194,7 @@ fn provided(
     used: &RoleUse,
     node: &Node,
     hosts: &[HostName],
-) -> Result<Vec<Json>, NotProvided> {
+) -> Result<Vec<Node>, NotProvided> {
     let templates = Templates::new(|_| None);
     let mut all = Vec::new();
     for host in hosts {
@@ -186,9 +209,28 @@ fn provided(
         if let Some(missing) = waits.into_iter().find_map(|error| error.waits) {
             return Err(NotProvided::Waits(missing));
         }
-        all.push(outcome.to_json());
+        all.push(outcome);
     }
     Ok(all)
+}
+
+/// How long clients have at each host; none where they are not led away.
+fn drain(
+    endpoint: &str,
+    service: &str,
+    hosts: &[HostName],
+    each: &[Node],
+    errors: &mut Vec<Diagnostic>,
+) -> Option<Drain> {
+    let mut reader = Reader::default();
+    let mut timeouts = Vec::new();
+    for (host, node) in hosts.iter().zip(each) {
+        let Some(drain) = node.get("drain") else { continue };
+        timeouts.push((host.clone(), reader.scalar(drain, "timeout", scalars::duration).unwrap_or(DRAIN)));
+    }
+    errors.append(&mut reader.errors);
+    let drain = Drain { endpoint: endpoint.to_owned(), service: service.to_owned(), timeouts };
+    (!drain.timeouts.is_empty()).then_some(drain)
 }
 
 fn endpoint(tree: &Tree, used: &RoleUse, name: &str, service: &str, hosts: &[HostName], each: Vec<Json>) -> Json {

@@ -7,7 +7,7 @@ use crate::observe::observed::Status;
 use crate::port::engine::{Answer, EngineError, ExecOutcome};
 use crate::sim::daemon::is_bad;
 use crate::sim::program::{Command, Program};
-use crate::sim::state::HostState;
+use crate::sim::state::{HostState, Process};
 
 impl HostState {
     /// Whether a command only asks the program whether it is ready.
@@ -48,11 +48,39 @@ impl HostState {
                 self.reread(id);
                 (5, outcome(0, ""))
             }
+            Some(Command::Balances { stay }) => (2, outcome(0, &self.balance(id, words, stay))),
             None => {
                 let program = words.first().map(String::as_str).unwrap_or_default();
                 (1, outcome(126, &format!("OCI runtime exec failed: exec: \"{program}\": executable file not found\n")))
             }
         })
+    }
+}
+
+impl HostState {
+    /// Brings servers to the states that were asked for, and prints how they are.
+    fn balance(&mut self, id: &str, words: &[String], stay: Span) -> String {
+        let now = self.now;
+        let container = self.containers.get_mut(id);
+        let Some(process) = container.and_then(|container| container.process.as_mut()) else { return String::new() };
+        let mut servers = serde_json::Map::new();
+        for (name, state) in words.iter().filter_map(|word| word.split_once('=')) {
+            if state == "drain" {
+                process.drained.entry(name.to_owned()).or_insert(now);
+            } else {
+                process.drained.remove(name);
+            }
+            let sessions = process.sessions(name, now, stay);
+            servers.insert(name.to_owned(), serde_json::json!({"state": state, "sessions": sessions}));
+        }
+        serde_json::Value::Object(servers).to_string()
+    }
+}
+
+impl Process {
+    /// As a load balancer: how many clients a server has.
+    fn sessions(&self, server: &str, now: u64, stay: Span) -> u64 {
+        u64::from(self.drained.get(server).is_none_or(|since| now < since.saturating_add(stay.0)))
     }
 }
 

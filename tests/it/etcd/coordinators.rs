@@ -56,6 +56,7 @@ fn word(of: &str, ready: bool) -> HostReport {
         attempts: 0,
         services: ["web", "api"].map(|name| (service(name), instance.clone())).into(),
         filesets: BTreeMap::new(),
+        drained: BTreeMap::new(),
         jobs: BTreeMap::new(),
         progress: HostProgress::default(),
     }

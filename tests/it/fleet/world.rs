@@ -18,7 +18,7 @@ use mastic::port::coordinator::Coordinator as _;
 use mastic::report::metrics::Metrics;
 use mastic::report::status::SiteStatus;
 use mastic::resolve::compile::CompileRequest;
-use mastic::sim::program::{Program, SimImage};
+use mastic::sim::program::{Command as ProgramCommand, Program, SimImage};
 use mastic::sim::world::{SimHost, SimWorld};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -62,6 +62,11 @@ impl Fleet {
         world.publish("slow:1", 1, image(Program::healthy_after(Span(3000))));
         world.publish("crash:1", 1, image(Program::ends(Span(40), 3)));
         world.publish("job:1", 1, image(Program::ends(Span(500), 0)));
+        for (reference, stay) in [("lb:1", 3000), ("lb:stays", 3_600_000)] {
+            let balances = ProgramCommand::Balances { stay: Span(stay) };
+            let commands = [("keep".to_owned(), balances)].into();
+            world.publish(reference, 1, image(Program { commands, ..Program::healthy_after(Span(100)) }));
+        }
         let hosts: Vec<String> = (1..=count).map(|number| format!("h{number}")).collect();
         for host in &hosts {
             world.host(host).set_latency(1, 5);
@@ -71,7 +76,9 @@ impl Fleet {
         let directory = tempfile::tempdir().unwrap();
         let mut fleet = Self { world, hosts, directory, inputs: None, published, tasks: Vec::new() };
         for (name, content) in files {
-            std::fs::write(fleet.directory.path().join(name), content).unwrap();
+            let path = fleet.directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
         }
         fleet.write(text);
         fleet.begin();
@@ -86,6 +93,11 @@ impl Fleet {
 
     /// Starts the controller.
     pub fn begin(&mut self) {
+        self.begin_for(|_| true);
+    }
+
+    /// Starts a controller of some hosts; the others are only looked at.
+    pub fn begin_for(&mut self, is_meant: impl Fn(&str) -> bool) {
         let request =
             CompileRequest { paths: vec![self.directory.path().join("site.yaml")], ..CompileRequest::default() };
         let source = FleetSource::new(request, self.directory.path(), true);
@@ -97,6 +109,7 @@ impl Fleet {
             host.revive();
             let ports = Ports {
                 engine: Arc::new(host.engine()),
+                commands: Some(Arc::new(host.engine())),
                 files: Arc::new(host.files()),
                 store: Arc::new(host.store()),
                 clock: Arc::new(host.clock()),
@@ -109,7 +122,7 @@ impl Fleet {
                 published: Published::new(site.clone(), metrics.clone()),
                 planner: Arc::new(mastic::plan::instance::plan),
             };
-            Member { host: HostName::new(name).unwrap(), meant: true, ports }
+            Member { host: HostName::new(name).unwrap(), meant: is_meant(name), ports }
         });
         let mode = Mode { follow_source: true, act: true, on_request: false, once: false };
         let loops = Loops::start(members.collect(), mode, self.published.clone()).unwrap();
@@ -152,7 +165,11 @@ impl Fleet {
     /// `mastic apply --timeout`.
     pub async fn apply_within(&self, seconds: u64) -> Outcome {
         let wait = Some(Wait { timeout: Some(Span::seconds(seconds)) });
-        let command = Command::Reconcile(Reconcile { user: "tester".to_owned(), wait, ..Reconcile::default() });
+        self.ask(Command::Reconcile(Reconcile { user: "tester".to_owned(), wait, ..Reconcile::default() })).await
+    }
+
+    /// Any command.
+    pub async fn ask(&self, command: Command) -> Outcome {
         let (replies, mut receiver) = Replies::channel();
         let request = Request { command, replies };
         self.inputs.as_ref().unwrap().send(Input::Request(Box::new(request))).await.unwrap();

@@ -49,6 +49,7 @@ fn ports(host: &SimHost, source: &Source, planner: &Arc<PlanInstance>) -> Ports 
     let metrics = Arc::new(Metrics::new("0", "0").unwrap());
     Ports {
         engine: Arc::new(host.engine()),
+        commands: Some(Arc::new(host.engine())),
         files: Arc::new(host.files()),
         store: Arc::new(host.store()),
         clock: Arc::new(host.clock()),

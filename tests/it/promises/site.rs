@@ -86,6 +86,8 @@ pub fn random_site(random: &mut StdRng) -> HostDesired {
         budgets: Vec::new(),
         behaviours: BTreeMap::new(),
         procedures: Vec::new(),
+        drains: BTreeMap::new(),
+        balancers: BTreeMap::new(),
         secrets: Vec::default(),
         sync: SyncPolicy { protect_volumes: false, ..SyncPolicy::default() },
     };
