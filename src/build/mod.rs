@@ -13,7 +13,6 @@ pub mod dockerfile;
 pub mod graph;
 pub mod hash;
 pub mod keys;
-pub mod lock;
 pub mod naming;
 pub mod plan;
 pub mod recipe;

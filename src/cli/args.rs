@@ -13,8 +13,8 @@ use crate::resolve::compile::CompileRequest;
 use super::etcd::EtcdArguments;
 use super::world::Place;
 use super::{
-    agent, apply, build, certs, describe, destroy, diff, events, exec, explain, generate, history, host, init, logs,
-    operate, output, plan, push, recover, render, roles, schema, secrets, status, validate, wait, why,
+    agent, apply, build, certs, describe, destroy, diff, events, exec, explain, generate, history, host, images, init,
+    logs, operate, output, plan, push, recover, render, roles, schema, secrets, status, validate, wait, why,
 };
 
 /// Version with the commit that it was built from.
@@ -116,6 +116,8 @@ pub enum Verb {
     Render(render::Options),
     /// Build the images of roles
     Build(build::Options),
+    /// Find out what the tags of images mean, and keep it in the lock of images
+    Images(images::Options),
     /// Publish the site for agents that meet in etcd
     Push(push::Options),
     /// Show what would change, and why
@@ -274,6 +276,7 @@ impl Global {
             extra_vars: self.vars.clone(),
             environment: std::env::vars().collect(),
             role_directories: self.role_directories.iter().map(absolute).collect(),
+            ignore_lock: false,
             site_key: Vec::new(),
             facts: Arc::new(facts_of(&self.state_dir)),
             assume_facts: false,

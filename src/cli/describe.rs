@@ -7,10 +7,12 @@ use crate::edge::clock::SystemClock;
 use crate::edge::store::DiskStore;
 use crate::model::condition::Condition;
 use crate::model::desired::HostDesired;
+use crate::model::names::RoleName;
 use crate::model::time::Timestamp;
 use crate::port::clock::Clock as _;
 use crate::port::store::Store as _;
 use crate::report::describe_text::{self, Spec, SpecFile};
+use crate::report::status::{RoleStatus, SiteStatus};
 
 use super::args::Global;
 use super::error::{CommandError, Exit};
@@ -50,7 +52,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
             (
                 &host.name,
                 serde_json::to_value(instance)?,
-                describe_text::instance(&host.name, instance, now),
+                describe_text::instance(&host.name, instance, role_of(&seen, instance.role.as_ref()), now),
                 &instance.conditions,
             )
         } else if let Some((host, job)) =
@@ -60,7 +62,9 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         } else {
             return Err(unknown(&seen, name));
         };
-    let value = json!({"host": host, "status": value, "spec": spec, "holds": holds, "events": told});
+    let of = seen.instances().find(|(_, instance)| instance.service.as_str() == name);
+    let role = role_of(&seen, of.and_then(|(_, instance)| instance.role.as_ref()));
+    let value = json!({"host": host, "status": value, "role": role, "spec": spec, "holds": holds, "events": told});
     output::show(global, &value, || {
         let mut text = text;
         if let Some(spec) = &spec {
@@ -73,6 +77,10 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         text
     })?;
     Ok(Exit::Done)
+}
+
+fn role_of<'a>(seen: &'a SiteStatus, name: Option<&RoleName>) -> Option<&'a RoleStatus> {
+    seen.roles.iter().find(|role| Some(&role.name) == name)
 }
 
 /// The last events below a heading; nothing where there are none.

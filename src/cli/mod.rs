@@ -26,8 +26,10 @@ mod facts;
 pub mod generate;
 pub mod history;
 pub mod host;
+pub mod images;
 pub mod init;
 mod interrupted;
+mod lock_file;
 pub mod logs;
 pub mod operate;
 pub mod output;
@@ -137,6 +139,7 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Roles(options) => roles::run(&global, &options),
         Verb::Render(options) => render::run(&global, &options),
         Verb::Build(options) => build::run(&global, &options).await,
+        Verb::Images(options) => images::run(&global, &options).await,
         Verb::Push(options) => push::run(&global, &options).await,
         Verb::Plan(options) => plan::run(&global, &options).await,
         Verb::Diff(options) => diff::run(&global, &options).await,

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::control::command::{Command, Reconcile, Wait};
 use crate::edge::agent_client::AgentClient;
 use crate::model::hold::HoldKind;
-use crate::model::names::JobName;
+use crate::model::names::{JobName, RoleName};
 use crate::model::time::Span;
 
 use super::args::{Global, span};
@@ -78,12 +78,15 @@ pub async fn approve(global: &Global, options: Approve) -> Result<Exit, CommandE
 /// Options of `rollback`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mastic rollback --reason 'errors since 14:00'\n  mastic history && mastic rollback 12"
+    after_help = "Examples:\n  mastic rollback --reason 'errors since 14:00'\n  mastic history && mastic rollback 12\n  mastic rollback --role keystone"
 )]
 pub struct Rollback {
-    /// The generation to go back to; without it the one before
+    /// The generation to go back to; without it the one before, or for a role the last in which it was another
     #[arg(value_name = "REV")]
     pub generation: Option<u64>,
+    /// Only the services and jobs of this role, and of those that came along because of it
+    #[arg(long = "role", value_name = "NAME", value_parser = super::target::role)]
+    pub role: Option<RoleName>,
     /// Why, for those who look at the status
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -96,6 +99,7 @@ pub struct Rollback {
 pub async fn rollback(global: &Global, options: Rollback) -> Result<Exit, CommandError> {
     let command = Command::Rollback {
         generation: options.generation,
+        role: options.role,
         user: Global::user(),
         reason: options.reason,
         wait: options.waiting.wait(),

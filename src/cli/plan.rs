@@ -10,6 +10,8 @@ use crate::edge::agent_client::AgentClient;
 use crate::edge::site_files::DiskSiteFiles;
 use crate::edge::store::DiskStore;
 use crate::edge::system_words;
+use crate::model::names::RoleName;
+use crate::model::role_set::with_parts;
 use crate::port::store::Store as _;
 use crate::report::plan_view::{self, PlanView};
 use crate::resolve::compile::compile;
@@ -84,15 +86,17 @@ pub(super) fn select(view: &mut PlanView, selection: &Selection, place: &Place) 
     if selection.is_all() {
         return Ok(());
     }
-    let roles = if selection.roles.is_empty() { BTreeMap::new() } else { roles(place)? };
+    let mut selection = selection.clone();
+    let roles = if selection.roles.is_empty() { BTreeMap::new() } else { roles(place, &mut selection.roles)? };
     view.actions.retain(|action| selection.covers(&action.service, roles.get(&action.service).map(String::as_str)));
     view.changes = view.actions.len();
     view.notes.clear();
     Ok(())
 }
 
-/// The role of each service and job that comes from one.
-fn roles(place: &Place) -> Result<BTreeMap<String, String>, CommandError> {
+/// The role of each service and job that comes from one. Parts of those that are wanted are wanted as well.
+fn roles(place: &Place, wanted: &mut Vec<String>) -> Result<BTreeMap<String, String>, CommandError> {
+    let named: Vec<RoleName> = wanted.iter().filter_map(|name| RoleName::new(name.as_str()).ok()).collect();
     let mut roles = BTreeMap::new();
     for home in place.homes()? {
         let desired = match &home.request {
@@ -100,6 +104,7 @@ fn roles(place: &Place) -> Result<BTreeMap<String, String>, CommandError> {
             None => DiskStore::open(&home.state).load_accepted()?,
         };
         let Some(desired) = desired else { continue };
+        wanted.extend(named.iter().flat_map(|name| with_parts(&desired.roles, name)).map(String::from));
         let services = desired.services.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
         let jobs = desired.jobs.iter().map(|(name, spec)| (name.to_string(), spec.role.clone()));
         roles.extend(services.chain(jobs).filter_map(|(name, role)| Some((name, role?.to_string()))));

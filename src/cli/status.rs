@@ -35,8 +35,8 @@ pub struct Options {
 /// Tells the status; exits with 1 where not everything (of what was selected) is ready.
 pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let mut status = look(global).await?;
-    select(&mut status, &options.selection);
-    output::show(global, &status, || status_text::render(&status, SystemClock.now(), text_look(global)))?;
+    let sets = select(&mut status, &options.selection)?;
+    output::show(global, &status, || sets + &status_text::render(&status, SystemClock.now(), text_look(global)))?;
     Ok(if status.ready { Exit::Done } else { Exit::Failed })
 }
 
@@ -79,16 +79,27 @@ pub(super) async fn look(global: &Global) -> Result<SiteStatus, CommandError> {
     }
 }
 
-/// Keeps what was selected, and judges by that alone.
-fn select(status: &mut SiteStatus, selection: &Selection) {
+/// Keeps what was selected, and judges by that alone. Tells of the sets that were.
+fn select(status: &mut SiteStatus, selection: &Selection) -> Result<String, CommandError> {
     if selection.is_all() {
-        return;
+        return Ok(String::new());
     }
+    if let Some(unknown) =
+        selection.roles.iter().find(|name| !status.roles.iter().any(|role| role.name.as_str() == *name))
+    {
+        let known: Vec<&str> = status.roles.iter().map(|role| role.name.as_str()).collect();
+        let error = CommandError::usage(format!("there is no role `{unknown}`"));
+        return Err(if known.is_empty() { error } else { error.hinted(format!("there are {}", known.join(", "))) });
+    }
+    let meant: Vec<String> = status.with_parts(&selection.roles).iter().map(ToString::to_string).collect();
+    let selection = Selection { services: selection.services.clone(), roles: meant };
+    status.roles.retain(|role| selection.roles.iter().any(|name| name == role.name.as_str()));
     for host in &mut status.hosts {
         host.instances.retain(|instance| {
             selection.covers(instance.service.as_str(), instance.role.as_ref().map(RoleName::as_str))
         });
-        host.jobs.retain(|job| selection.covers(job.job.as_str(), None));
+        host.jobs.retain(|job| selection.covers(job.job.as_str(), job.role.as_ref().map(RoleName::as_str)));
     }
     status.settle();
+    Ok(status.roles.iter().map(|role| status_text::set(role) + "\n").collect())
 }

@@ -1,4 +1,4 @@
-//! What a verb that operates is about: one service, or all services of a role as a unit.
+//! What a verb that operates is about: one service, or all services of a role and its parts as a unit.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,9 @@ use clap::Args;
 
 use crate::control::command::Command;
 use crate::edge::store::DiskStore;
-use crate::model::desired::HostDesired;
+use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::names::{RoleName, ServiceName};
+use crate::model::role_set::with_parts;
 use crate::port::store::Store as _;
 
 use super::args::Global;
@@ -18,7 +19,7 @@ fn service(text: &str) -> Result<ServiceName, String> {
     ServiceName::new(text).map_err(|error| error.to_string())
 }
 
-fn role(text: &str) -> Result<RoleName, String> {
+pub(super) fn role(text: &str) -> Result<RoleName, String> {
     RoleName::new(text).map_err(|error| error.to_string())
 }
 
@@ -28,7 +29,7 @@ pub struct Target {
     /// Which
     #[arg(value_name = "SERVICE", value_parser = service, required_unless_present = "role")]
     pub service: Option<ServiceName>,
-    /// All services of this role, in the order in which they depend on each other
+    /// All services of this role, and of those that came along because of it, in the order in which they depend on each other
     #[arg(long = "role", value_name = "NAME", value_parser = role, conflicts_with = "service")]
     pub role: Option<RoleName>,
 }
@@ -39,7 +40,7 @@ pub struct TargetOrHost {
     /// Which; without it the whole host
     #[arg(value_name = "SERVICE", value_parser = service)]
     pub service: Option<ServiceName>,
-    /// All services of this role
+    /// All services of this role, and of those that came along because of it
     #[arg(long = "role", value_name = "NAME", value_parser = role, conflicts_with = "service")]
     pub role: Option<RoleName>,
 }
@@ -123,16 +124,16 @@ fn services(
     Ok(services)
 }
 
-/// The services of a role, each after those of the same role that it depends on, through jobs as well.
+/// The services of a role and its parts, each after those of them that it depends on, through jobs as well.
 fn in_order(desired: &HostDesired, role: &RoleName) -> Vec<ServiceName> {
+    let set = with_parts(&desired.roles, role);
+    let is_meant = |service: &InstanceDesired| service.role.as_ref().is_some_and(|role| set.contains(role));
     let mut ordered = Vec::new();
     let mut seen = BTreeSet::new();
-    for (name, service) in &desired.services {
-        if service.role.as_ref() == Some(role) {
-            visit(desired, name.as_str(), &mut seen, &mut ordered);
-        }
+    for (name, _) in desired.services.iter().filter(|(_, service)| is_meant(service)) {
+        visit(desired, name.as_str(), &mut seen, &mut ordered);
     }
-    ordered.retain(|name| desired.services.get(name).is_some_and(|service| service.role.as_ref() == Some(role)));
+    ordered.retain(|name| desired.services.get(name).is_some_and(|service| is_meant(service)));
     ordered
 }
 

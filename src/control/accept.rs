@@ -96,6 +96,11 @@ pub fn pin_mark(source_digest: &str) -> String {
     format!("[source {}]", source_digest.get(..12).unwrap_or(source_digest))
 }
 
+/// The mark at the end of a pin's reason.
+pub fn mark_of(reason: &str) -> Option<&str> {
+    reason.rfind("[source ").map(|start| reason.split_at(start).1)
+}
+
 /// One more than everything that was ever seen.
 pub fn next_generation(accepted: Option<&HostDesired>, memory: &HostMemory, live_generation: u64) -> u64 {
     accepted.map_or(0, |accepted| accepted.generation).max(memory.generation).max(live_generation) + 1

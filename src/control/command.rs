@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::model::hold::HoldKind;
-use crate::model::names::{HostName, JobName, ServiceName};
+use crate::model::names::{HostName, JobName, RoleName, ServiceName};
 use crate::model::time::{Span, Timestamp};
 use crate::report::event::Severity;
 
@@ -93,8 +93,11 @@ pub enum Command {
     },
     /// Accepts the content of an older revision as a new generation, and stays there until the source changes.
     Rollback {
-        /// Which; none is the one before.
+        /// Which; none is the one before, or for a role the last in which it was another.
         generation: Option<u64>,
+        /// Only what belongs to this role and its parts; none is all of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        role: Option<RoleName>,
         /// By whom.
         user: String,
         /// Why.

@@ -34,6 +34,7 @@ mod pulling;
 mod queue;
 mod recall;
 pub mod reconciler;
+mod rollback;
 mod site;
 mod standing;
 mod turn;

@@ -11,13 +11,14 @@ use crate::model::fileset::fill_all;
 use crate::model::hold::HoldKind;
 use crate::model::job::JobState;
 use crate::model::labels;
-use crate::model::names::{JobName, ServiceName};
+use crate::model::names::{JobName, RoleName, ServiceName};
+use crate::model::role_set::{RoleSet, with_parts};
 use crate::observe::observed::{EngineState, Health, ObservedContainer};
 use crate::plan::step::{Next, Subject, SubjectPlan};
 use crate::report::plan_view::{self, PlanView};
 use crate::report::status::{
     DriftKind, EngineStatus, HostStatus, InstanceState, InstanceStatus, JobPhase, JobStatus, Pending, PendingKind,
-    QuarantineStatus, SiteStatus, SlotStatus, WaitingReason, Wanted,
+    QuarantineStatus, RoleStatus, SiteStatus, SlotStatus, WaitingReason, Wanted,
 };
 
 use super::pulling::Pulling;
@@ -107,6 +108,7 @@ impl Reconciler {
             Err(_) => Vec::new(),
         };
         status.pending = self.pending_status(&desired);
+        status.roles = desired.roles.iter().map(|(name, set)| role_status(&desired, name, set)).collect();
         status.hosts = vec![self.host_status(&desired)];
         status.settle();
         if status.converged && !self.summary().is_converged() {
@@ -367,7 +369,8 @@ impl Reconciler {
             Next::Wait { until } => until,
             _ => None,
         };
-        let scheduled = self.desired.as_ref()?.jobs.get(job)?.schedule.is_some();
+        let spec = self.desired.as_ref()?.jobs.get(job)?;
+        let scheduled = spec.schedule.is_some();
         let (state, since, exit_code) = match record.map(|record| &record.state) {
             Some(JobState::Running { since }) => (JobPhase::Running, Some(*since), None),
             Some(JobState::Failed { at, exit_code, .. }) => (JobPhase::Failed, Some(*at), *exit_code),
@@ -380,6 +383,7 @@ impl Reconciler {
         let message = plan.conditions.iter().find(|condition| condition.kind != ConditionType::Ready);
         Some(JobStatus {
             job: job.clone(),
+            role: spec.role.clone(),
             state,
             attempts: record.map_or(0, |record| record.attempts),
             exit_code,
@@ -416,6 +420,15 @@ impl Reconciler {
 
     pub(super) fn plan_json(&self) -> serde_json::Value {
         self.plan_view().and_then(|view| serde_json::to_value(view).ok()).unwrap_or_default()
+    }
+}
+
+fn role_status(desired: &HostDesired, name: &RoleName, set: &RoleSet) -> RoleStatus {
+    RoleStatus {
+        name: name.clone(),
+        role: set.role.clone(),
+        version: set.version.clone(),
+        parts: with_parts(&desired.roles, name).into_iter().collect(),
     }
 }
 

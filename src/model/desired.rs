@@ -16,6 +16,7 @@ use super::names::{ContainerName, HostName, JobName, NetworkName, RoleName, Serv
 use super::network::{Attachment, NetworkSpec, VolumeSpec};
 use super::probe::Readiness;
 use super::procedure::{Behaviour, ProcedureDesired};
+use super::role_set::RoleSet;
 use super::secret::Sensitive;
 use super::settings::ContainerSettings;
 use super::time::Span;
@@ -68,6 +69,9 @@ pub struct HostDesired {
     /// Services of this host that do so for others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub balancers: BTreeMap<ServiceName, BalancerDesired>,
+    /// The roles of the site, wherever they are placed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<RoleName, RoleSet>,
     /// All secrets of the site, to be taken out of what containers and engines say.
     #[serde(default)]
     pub secrets: Vec<Sensitive>,

@@ -19,6 +19,7 @@ pub mod peers;
 pub mod probe;
 pub mod procedure;
 pub mod recipe;
+pub mod role_set;
 pub mod secret;
 pub mod settings;
 pub mod time;

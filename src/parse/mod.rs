@@ -5,6 +5,7 @@
 
 pub mod container;
 pub mod diagnostic;
+pub mod image_lock;
 pub mod keys;
 pub mod known_hosts;
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub struct RoleUse {
     pub names: IndexMap<String, String>,
     /// What the site leaves out.
     pub without: Vec<String>,
+    /// Whether it came along because another role includes it.
+    pub is_included: bool,
 }
 
 impl RoleUse {

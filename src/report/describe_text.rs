@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::status::{HoldStatus, InstanceStatus, JobStatus};
-use super::status_text::rough;
+use super::status::{HoldStatus, InstanceStatus, JobStatus, RoleStatus};
+use super::status_text::{rough, set};
 use crate::model::condition::Condition;
 use crate::model::file::OnChange;
 use crate::model::names::HostName;
@@ -41,8 +41,8 @@ pub struct SpecFile {
     pub on_change: OnChange,
 }
 
-/// An instance.
-pub fn instance(host: &HostName, instance: &InstanceStatus, now: Timestamp) -> String {
+/// An instance, and the set that it belongs to.
+pub fn instance(host: &HostName, instance: &InstanceStatus, role: Option<&RoleStatus>, now: Timestamp) -> String {
     let mut text = String::new();
     let mut field = |name: &str, value: &str| {
         if !value.is_empty() {
@@ -53,7 +53,8 @@ pub fn instance(host: &HostName, instance: &InstanceStatus, now: Timestamp) -> S
         value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
     };
     field("Service", instance.service.as_str());
-    field("Role", instance.role.as_ref().map_or("", |role| role.as_str()));
+    let role = role.map(set).or_else(|| instance.role.as_ref().map(ToString::to_string));
+    field("Role", &role.unwrap_or_default());
     field("Host", host.as_str());
     field("Container", &instance.container);
     field("Image", &instance.image);
@@ -173,7 +174,7 @@ mod tests {
         let mut known = known.clone();
         known.observed_generation = 2;
         known.last_error = Some("ImagePullFailed: no such image".to_owned());
-        let mut text = instance(&host.name, &known, samples::NOW);
+        let mut text = instance(&host.name, &known, None, samples::NOW);
         text.push_str(&spec(&Spec {
             image: "busybox:1".to_owned(),
             input_hash: "1:abc".to_owned(),

@@ -30,6 +30,11 @@ pub fn status<'a>(hosts: impl IntoIterator<Item = &'a SiteStatus>) -> Option<Sit
                 site.slots.push(slot.clone());
             }
         }
+        for role in &host.roles {
+            if !site.roles.iter().any(|known| known.name == role.name) {
+                site.roles.push(role.clone());
+            }
+        }
         site.hosts.extend(host.hosts.iter().cloned());
     }
     site.settle();

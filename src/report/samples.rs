@@ -49,6 +49,7 @@ pub(crate) fn instance(name: &str, generation: u64) -> InstanceStatus {
 fn job(name: &str, state: JobPhase, message: &str) -> JobStatus {
     JobStatus {
         job: JobName::new(name).unwrap(),
+        role: None,
         state,
         attempts: 1,
         exit_code: (state == JobPhase::Failed).then_some(3),

@@ -39,8 +39,24 @@ pub struct SiteStatus {
     pub holds: Vec<HoldStatus>,
     /// Rights to disrupt that are taken.
     pub slots: Vec<SlotStatus>,
+    /// Sets of services that are operated as one.
+    #[serde(default)]
+    pub roles: Vec<RoleStatus>,
     /// Hosts in the order of the site.
     pub hosts: Vec<HostStatus>,
+}
+
+/// A role as it is used in the site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleStatus {
+    /// What it is called here.
+    pub name: RoleName,
+    /// The role, as it is called in its folder.
+    pub role: RoleName,
+    /// Its version, where it tells one.
+    pub version: Option<String>,
+    /// What belongs to it: itself, and what came along because of it alone.
+    pub parts: Vec<RoleName>,
 }
 
 /// Why the site's files are not accepted.
@@ -358,6 +374,9 @@ pub struct QuarantineStatus {
 pub struct JobStatus {
     /// Job.
     pub job: JobName,
+    /// Role that it came from.
+    #[serde(default)]
+    pub role: Option<RoleName>,
     /// How far it is.
     pub state: JobPhase,
     /// Runs of its present inputs.
@@ -439,6 +458,7 @@ impl SiteStatus {
             last_error: None,
             holds: Vec::new(),
             slots: Vec::new(),
+            roles: Vec::new(),
             hosts: Vec::new(),
         }
     }
@@ -446,6 +466,12 @@ impl SiteStatus {
     /// All instances with their hosts.
     pub fn instances(&self) -> impl Iterator<Item = (&HostStatus, &InstanceStatus)> {
         self.hosts.iter().flat_map(|host| host.instances.iter().map(move |instance| (host, instance)))
+    }
+
+    /// The roles that are meant by these names: with their parts.
+    pub fn with_parts(&self, names: &[String]) -> Vec<RoleName> {
+        let meant = self.roles.iter().filter(|role| names.iter().any(|name| name == role.name.as_str()));
+        meant.flat_map(|role| role.parts.iter().cloned()).collect()
     }
 
     /// Counts the instances.

@@ -46,6 +46,7 @@ fn the_json_is_stable() {
           "since": "2023-11-14T22:13:00Z"
         }
       ],
+      "roles": [],
       "hosts": [
         {
           "name": "here",
@@ -212,6 +213,7 @@ fn the_json_is_stable() {
           "jobs": [
             {
               "job": "migrate",
+              "role": null,
               "state": "failed",
               "attempts": 1,
               "exit_code": 3,

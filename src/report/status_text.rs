@@ -4,9 +4,10 @@
 
 use std::fmt::Write;
 
-use super::status::{InstanceState, InstanceStatus, JobPhase, PendingKind, SiteStatus, Wanted};
+use super::status::{InstanceState, InstanceStatus, JobPhase, PendingKind, RoleStatus, SiteStatus, Wanted};
 use crate::model::condition::{Condition, ConditionStatus, ConditionType};
 use crate::model::hold::HoldKind;
+use crate::model::names::RoleName;
 use crate::model::time::{Span, Timestamp};
 
 /// How to show it.
@@ -66,6 +67,15 @@ pub fn render(status: &SiteStatus, now: Timestamp, look: Look) -> String {
     instances(&mut text, status, now, look);
     jobs(&mut text, status, now, look);
     text
+}
+
+/// A set in one line: `mariadb 1.0.0, with toolbox`.
+pub fn set(role: &RoleStatus) -> String {
+    let called = if role.name == role.role { String::new() } else { format!(" ({})", role.role) };
+    let version = role.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
+    let parts: Vec<&str> = role.parts.iter().filter(|part| **part != role.name).map(RoleName::as_str).collect();
+    let with = if parts.is_empty() { String::new() } else { format!(", with {}", parts.join(", ")) };
+    format!("{}{called}{version}{with}", role.name)
 }
 
 fn summary(text: &mut String, status: &SiteStatus, look: Look) {

@@ -25,6 +25,7 @@ use super::check;
 use super::expand::{Expander, needs};
 use super::filesets::ReadFileset;
 use super::hosts::choose;
+use super::image_lock::LockInUse;
 use super::instance::over_service;
 use super::layered::LayeredFile;
 use super::reader::SiteReader;
@@ -47,6 +48,8 @@ pub struct CompileRequest {
     pub environment: BTreeMap<String, String>,
     /// Directories of roles besides the site's own, as given with `--roles`.
     pub role_directories: Vec<PathBuf>,
+    /// Whether images are meant by their tags, whatever the lock of images says: to find out what belongs into it.
+    pub ignore_lock: bool,
     /// Key of the hashes.
     pub site_key: Vec<u8>,
     /// What is known of the machines.
@@ -166,6 +169,8 @@ pub struct HostCompiler<'a> {
     pub sections: BTreeMap<&'static str, Node>,
     /// Secrets.
     pub secrets: BTreeMap<String, Sensitive>,
+    /// What images are by content.
+    pub image_lock: Option<LockInUse>,
     /// Networks that something on this host needs.
     pub networks: BTreeMap<NetworkName, NetworkSpec>,
     /// Volumes that something on this host needs.
@@ -213,6 +218,7 @@ fn compile_host(
         layered: Vec::new(),
         sections: BTreeMap::new(),
         secrets,
+        image_lock: None,
         networks: BTreeMap::new(),
         volumes: BTreeMap::new(),
         exposed: BTreeSet::new(),
@@ -227,6 +233,7 @@ fn compile_host(
     }
     compiler.errors.append(&mut wrong);
     compiler.expand_sections();
+    compiler.read_image_lock();
     compiler.read_filesets();
     let (services, jobs) = compiler.build(host);
     let procedures = compiler.procedures(&services);
@@ -266,6 +273,7 @@ fn compile_host(
             waits: std::mem::take(&mut compiler.waits),
             drains: drains.drains,
             balancers: drains.balancers,
+            roles: super::roles::sets(&tree.site),
             secrets: compiler.secrets.values().cloned().collect(),
         },
         connection,

@@ -30,6 +30,8 @@ pub struct ImageSettings {
     pub namespace: Option<String>,
     /// `images.tag`.
     pub tag: Option<String>,
+    /// `images.lock`.
+    pub lock: Option<String>,
     /// `images.build`: name, value, and where it was written.
     pub build: Vec<(String, serde_json::Value, String)>,
     /// Logins by registry.
@@ -65,6 +67,7 @@ pub fn image_settings(request: &CompileRequest, files: &dyn SiteFiles) -> Result
         settings.registry = text("registry");
         settings.namespace = text("namespace");
         settings.tag = text("tag");
+        settings.lock = text("lock");
         for (name, entry) in build.iter().flat_map(|entry| entry.value.entries()) {
             settings.build.push((name.to_owned(), entry.value.to_json(), tree.sources.describe(entry.key_place)));
         }

@@ -22,6 +22,7 @@ pub mod files;
 mod fileset_tests;
 pub mod filesets;
 pub mod hosts;
+pub mod image_lock;
 pub mod image_settings;
 pub mod instance;
 #[cfg(test)]

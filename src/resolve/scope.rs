@@ -103,21 +103,26 @@ impl HostCompiler<'_> {
         in_role.unwrap_or_else(|| self.reader.path(written))
     }
 
-    /// A role names its images by a bare word; registry, namespace and tag are the site's.
-    pub fn name_image(&self, node: &mut Node) {
-        if self.scope.role.is_none() {
-            return;
-        }
+    /// A role names its images by a bare word; registry, namespace and tag are the site's. What the lock of the site has is
+    /// meant by its content.
+    pub fn name_image(&mut self, node: &mut Node) {
         let Value::Mapping(mapping) = &mut node.value else { return };
         let Some(Value::Scalar(image)) = mapping.get_mut("image").map(|entry| &mut entry.value.value) else { return };
-        if image.text.is_empty() || image.text.contains(['/', ':', '@']) {
-            return;
+        let is_bare = !image.text.is_empty() && !image.text.contains(['/', ':', '@']) && self.scope.role.is_some();
+        if is_bare {
+            image.text = self.role_image(&image.text);
         }
+        if let Some(locked) = self.locked(&image.text, is_bare) {
+            image.text = locked;
+        }
+    }
+
+    fn role_image(&self, word: &str) -> String {
         let images = self.spec("images");
         let of_site = |key: &str| images.and_then(|images| images.get(key)).and_then(Node::as_text);
         let namespace = of_site("namespace").unwrap_or(NAMESPACE);
         let tag = of_site("tag").unwrap_or(TAG);
         let registry = of_site("registry").map_or_else(String::new, |registry| format!("{registry}/"));
-        image.text = format!("{registry}{namespace}/{}:{tag}", image.text);
+        format!("{registry}{namespace}/{word}:{tag}")
     }
 }

@@ -109,6 +109,7 @@ fn the_help_says_what_there_is() {
     explain      Tell where a value of the site comes from
     render       Show the files that are mounted into containers, as rendered
     build        Build the images of roles
+    images       Find out what the tags of images mean, and keep it in the lock of images
     push         Publish the site for agents that meet in etcd
     plan         Show what would change, and why
     diff         Show what would change as unified diffs

@@ -69,3 +69,54 @@ fn an_image_comes_from_a_registry_with_tls_and_a_login_and_what_is_wrong_with_ei
     docker(&["rm", "-f", &a]);
     docker(&["rmi", &reference]);
 }
+
+const ROLE: &str = "apiVersion: mastic/v1\nkind: Role\nmetadata: {name: '@-cache'}\nspec:\n  services:\n    \
+                    '@-cache': {image: app, command: [sleep, '1000'], stop_signal: SIGKILL}\n    \
+                    '@-side': {image: 'OTHER', command: [sleep, '1000'], stop_signal: SIGKILL}\n";
+
+#[test]
+fn a_moved_tag_means_nothing_until_the_lock_is_written_anew_and_then_only_what_has_it_is_replaced() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::open();
+    let name = sandbox.name("ns/app:1");
+    let reference = registry.push(&sandbox.image("first", "ENV FROM=first"), &name);
+    let role = format!("roles/{}/role.yaml", sandbox.name("cache"));
+    sandbox.write(&role, &ROLE.replace("OTHER", &sandbox.image("other", "")));
+    sandbox.site(&format!(
+        "  images: {{registry: '{}', namespace: '@-ns', tag: '1', lock: images.lock}}\n  roles: [{{role: '@-cache'}}]\n",
+        registry.address()
+    ));
+    let without = sandbox.mastic(&["validate"]);
+    assert!(without.code == 65 && without.stderr.contains("`images.lock`: it is not there"), "{without}");
+    let file = sandbox.path().join("images.lock");
+    let lock = |arguments: &[&str]| sandbox.mastic(&[&["images", "lock", &reference], arguments].concat());
+    assert_eq!((lock(&["--check"]).code, file.exists()), (2, false));
+    assert!(lock(&[]).ok().contains(&format!("{reference}  new: {}", registry.digest(&name))));
+    // What no registry has is told, and the rest stays.
+    let all = sandbox.mastic(&["images", "lock", "-o", "json"]);
+    assert!(all.code == 1 && all.json()["failed"].as_array().is_some_and(|failed| failed.len() == 1), "{all}");
+    assert_eq!(all.json()["images"][0]["to"], json!(registry.digest(&name)));
+
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    let (cache, side) = (sandbox.name("cache"), sandbox.name("side"));
+    let first = (look(&cache, "{{.Config.Image}}"), registry.digest(&name));
+    assert_eq!(first.0, format!("{reference}@{}", first.1));
+    let before = (life(&cache), life(&side));
+
+    registry.push(&sandbox.image("second", "ENV FROM=second"), &name);
+    assert_ne!(registry.digest(&name), first.1, "the tag means another image now");
+    assert_eq!(sandbox.mastic(&["plan", "--detailed-exitcode"]).code, 0);
+    let check = lock(&["--check", "-o", "json"]);
+    assert_eq!((check.code, &check.json()["images"][0]["from"]), (2, &json!(first.1)), "{check}");
+    lock(&[]).ok();
+    assert_eq!(lock(&["--check"]).code, 0);
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    assert!(look(&cache, "{{range .Config.Env}}{{println .}}{{end}}").contains("FROM=second"));
+    assert_ne!(life(&cache), before.0);
+    assert_eq!(life(&side), before.1, "what the lock does not change is not touched");
+    assert_eq!(sandbox.mastic(&["plan", "--detailed-exitcode"]).code, 0);
+    docker(&["rm", "-f", &cache, &side]);
+    for digest in [first.1, registry.digest(&name)] {
+        docker(&["rmi", &format!("{}@{digest}", reference.trim_end_matches(":1"))]);
+    }
+}

@@ -142,3 +142,61 @@ fn what_a_provider_says_of_a_failure_is_told_and_its_secrets_are_not() {
     sandbox.mastic(&["apply", "--timeout", "60"]).ok();
     assert_eq!(in_store(&sandbox, "rows").trim(), "one");
 }
+
+#[test]
+fn a_set_is_operated_and_rolled_back_down_to_its_parts_and_nothing_else_is_touched() {
+    let sandbox = Sandbox::new();
+    set_up(&sandbox, "");
+    let (app, store, other) = (sandbox.name("app"), sandbox.name("store"), sandbox.name("other"));
+    // The store comes along because of the application.
+    let role = sandbox.path().join(format!("roles/{app}/role.yaml"));
+    let text =
+        std::fs::read_to_string(&role).unwrap().replace("spec:\n  vars:", "spec:\n  includes: ['@-store']\n  vars:");
+    sandbox.write(&format!("roles/{app}/role.yaml"), &text);
+    let image = sandbox.image("roles", "");
+    let site = |greeting: &str, letter: &str| {
+        sandbox.site(&format!(
+            "  secrets: {{store_key: {{file: key}}}}\n  roles: [{{role: '@-app', vars: {{greeting: {greeting}}}}}]\n  services:\n    \
+             '@-other': {{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL, environment: {{A: {letter}}}}}\n"
+        ));
+        sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    };
+    let greeting = || docker(&["exec", &app, "cat", "/etc/app/app.conf"]).lines().nth(1).unwrap().to_owned();
+    site("hello", "one");
+    let told = sandbox.mastic(&["status", "--role", &app]).ok();
+    assert!(told.starts_with(&format!("{app} 1.0.0, with {store}\n")), "{told}");
+    assert!(
+        told.contains(&sandbox.name("clients")) && told.contains(&sandbox.name("rows")) && !told.contains(&other),
+        "{told}"
+    );
+    let json = sandbox.mastic(&["status", "-o", "json"]).json();
+    let of_app = json["roles"].as_array().unwrap().iter().find(|role| role["name"] == app.as_str()).unwrap().clone();
+    assert_eq!((&of_app["version"], of_app["parts"].as_array().unwrap().len()), (&"1.0.0".into(), 2));
+    assert!(sandbox.mastic(&["describe", &app]).ok().contains(&format!("Role         {app} 1.0.0, with {store}")));
+    let unknown = sandbox.mastic(&["status", "--role", "nothing"]);
+    assert!(unknown.code == 64 && unknown.stderr.contains("there is no role `nothing`"), "{unknown}");
+
+    sandbox.mastic(&["stop", "--role", &app, "--reason", "night"]).ok();
+    let running = docker(&["ps", "--format", "{{.Names}}", "--filter", &format!("name={}", sandbox.prefix())]);
+    assert_eq!(running.trim(), other, "the parts stopped with it");
+    sandbox.mastic(&["start", "--role", &app, "--timeout", "60"]).ok();
+    assert!(sandbox.is_settled());
+
+    // Two edits of others lie between the set as it was and as it is.
+    site("good-day", "one");
+    site("good-day", "two");
+    let before = docker(&["inspect", "-f", "{{.Id}} {{.State.StartedAt}}", &other]);
+    sandbox.mastic(&["rollback", "--role", &app, "--timeout", "60"]).ok();
+    let back = sandbox.mastic(&["history"]).ok();
+    assert!(back.contains(&format!("rollback of {app} to 1")), "{back}");
+    assert_eq!(greeting(), "greeting = hello");
+    assert_eq!(docker(&["inspect", "-f", "{{.Id}} {{.State.StartedAt}}", &other]), before);
+    // Back and forth: what the first rollback pinned stays pinned.
+    sandbox.mastic(&["rollback", "--role", &app, "2", "--timeout", "60"]).ok();
+    assert_eq!(greeting(), "greeting = good-day");
+    sandbox.mastic(&["rollback", "--role", &app, "1", "--timeout", "60"]).ok();
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    assert_eq!(greeting(), "greeting = hello", "the source is still the one that was rolled back from");
+    site("good-day", "three");
+    assert_eq!(greeting(), "greeting = good-day");
+}

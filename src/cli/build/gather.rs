@@ -15,6 +15,7 @@ use crate::edge::docker_config;
 use crate::edge::site_files::DiskSiteFiles;
 use crate::model::desired::RegistryLogin;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics};
+use crate::parse::image_lock::FILE;
 use crate::parse::node::Layer;
 use crate::parse::source::Sources;
 use crate::parse::yaml;
@@ -35,8 +36,8 @@ pub struct Gathered {
     pub inputs: InputFiles,
     /// Logins of registries.
     pub logins: BTreeMap<String, RegistryLogin>,
-    /// The directory of the site, or here.
-    pub directory: PathBuf,
+    /// Where digests are written.
+    pub lock: PathBuf,
     /// What images are called.
     pub naming: Naming,
     sources: Sources,
@@ -110,8 +111,9 @@ pub fn gather(global: &Global, options: &Options) -> Result<Gathered, CommandErr
     let mut logins = docker_config::logins(environment);
     logins.extend(of_site.logins);
     let programs = std::env::current_exe().ok().and_then(|path| path.parent().map(PathBuf::from));
-    let inputs = InputFiles { start_program: options.start_program.clone(), programs, directory: directory.clone() };
-    Ok(Gathered { selected, recipes, inputs, logins, directory, naming: settings.naming, sources: rendered.sources })
+    let lock = directory.join(of_site.lock.as_deref().unwrap_or(FILE));
+    let inputs = InputFiles { start_program: options.start_program.clone(), programs, directory };
+    Ok(Gathered { selected, recipes, inputs, logins, lock, naming: settings.naming, sources: rendered.sources })
 }
 
 fn settings(global: &Global, options: &Options, of_site: &ImageSettings) -> Result<Settings, CommandError> {

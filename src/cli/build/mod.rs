@@ -2,7 +2,6 @@
 
 mod gather;
 mod progress;
-mod record;
 mod work;
 
 use std::collections::BTreeMap;
@@ -23,6 +22,7 @@ use crate::model::time::Span;
 use self::gather::Gathered;
 use super::args::{Global, span};
 use super::error::{CommandError, Exit};
+use super::lock_file::LockFile;
 use super::output;
 
 /// Options of `build`.
@@ -58,7 +58,7 @@ pub struct Options {
     /// Build what was selected in any case, without the engine's cache
     #[arg(long)]
     pub force: bool,
-    /// Push what was selected, and write digests into images.lock
+    /// Push what was selected, and write digests into the lock of images
     #[arg(long, conflicts_with = "instead")]
     pub push: bool,
     /// Tag of the images
@@ -93,7 +93,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
         output::print(&graph::dot(&gathered.recipes))?;
         return Ok(Exit::Done);
     }
-    let lock = if options.push { Some(record::Record::open(&gathered, options)?) } else { None };
+    let lock = if options.push { Some(open_lock(&gathered)?) } else { None };
     let hashes = gathered.hashes(&order)?;
     let environment = |name: &str| std::env::var(name).ok();
     let logins = std::mem::take(&mut gathered.logins);
@@ -128,11 +128,22 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     };
     let began = tokio::time::Instant::now();
     let summary = work::run(global, site, &plan, bounds).await?;
-    if let Some(lock) = lock {
-        lock.write(&summary)?;
+    if let Some(mut file) = lock.filter(|_| !summary.pushed.is_empty()) {
+        // Entries of other images stay.
+        file.lock.images.extend(summary.pushed.iter().map(|pushed| (pushed.reference.clone(), pushed.digest.clone())));
+        file.write()?;
     }
     output::show(global, &summary, || format!("{} in {:.1} s\n", summary.line(), began.elapsed().as_secs_f64()))?;
     Ok(exit(&summary))
+}
+
+/// Makes sure that there is somewhere to push to as well.
+fn open_lock(gathered: &Gathered) -> Result<LockFile, CommandError> {
+    if gathered.naming.registry.is_empty() {
+        return Err(CommandError::usage("there is no registry to push to")
+            .hinted("name it with --registry HOST:PORT, or in the site under `images.registry`"));
+    }
+    LockFile::open(gathered.lock.clone())
 }
 
 fn exit(summary: &Summary) -> Exit {

@@ -194,6 +194,17 @@ impl DockerBuilder {
         }
     }
 
+    /// The digest by which a registry knows an image now. The engine asks the registry; nothing is fetched.
+    pub async fn digest(&self, image: &ImageRef) -> Answer<String> {
+        let registry = image.registry().unwrap_or("docker.io");
+        let credentials = self.logins.get(registry).map(|login| credentials(registry, login)).transpose()?;
+        let asked = self.observer.docker.inspect_registry_image(&image.with_tag(), credentials).await;
+        let told = asked.map_err(|error| errors::from_pull(self.error(error)))?.descriptor.digest;
+        told.ok_or_else(|| {
+            EngineError::Failed(format!("the engine does not say by which digest {registry} knows {image}"))
+        })
+    }
+
     fn error(&self, error: bollard::errors::Error) -> EngineError {
         self.observer.transport.error(error)
     }

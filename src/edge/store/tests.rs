@@ -30,6 +30,7 @@ fn desired(generation: u64) -> HostDesired {
         procedures: Vec::new(),
         drains: std::collections::BTreeMap::new(),
         balancers: std::collections::BTreeMap::new(),
+        roles: std::collections::BTreeMap::new(),
         secrets: Vec::new(),
     }
 }

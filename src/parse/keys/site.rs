@@ -303,9 +303,16 @@ pub const IMAGES: Table = Table {
         ),
         key("namespace", TEXT, "First part of the names of roles' images; `mastic` by default."),
         key("tag", TEXT, "Tag of roles' images; `latest` by default."),
-        refused("mirrors", "mirrors are set up in the engine's daemon.json"),
+        refused(
+            "mirrors",
+            "an engine calls what it has pulled after where it came from, so that an image of a mirror is another one; mirrors are set up in the engine's daemon.json, or make the mirror the `registry`",
+        ),
         refused("ca", "a registry's authority goes into /etc/docker/certs.d/REGISTRY/ca.crt of the engine"),
-        refused("lock", "locks are not available in this version; pin images by digest"),
+        key(
+            "lock",
+            TEXT,
+            "A file, `images.lock`, that says which content each image has; `mastic images lock` and `mastic build --push` write it.",
+        ),
         key("build", VARIABLES, "Variables of the templates of `mastic build`."),
     ]],
 };

@@ -36,6 +36,7 @@ pub(super) fn insert(site: &mut Site, entry: &Entry, errors: &mut Vec<Diagnostic
         vars: own("vars").cloned(),
         names: called,
         without: without.into_iter().map(|name| name.value).collect(),
+        is_included: entry.is_included,
     });
     check_patches(entry, &used, errors);
     let services: Vec<(String, Written)> =

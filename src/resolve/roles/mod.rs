@@ -15,11 +15,13 @@ mod rename;
 mod tests;
 pub mod variables;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
 use crate::model::names::RoleName;
+use crate::model::role_set::RoleSet;
 use crate::parse::diagnostic::Diagnostic;
 use crate::parse::node::Node;
 use crate::parse::read::{At, Reader};
@@ -111,6 +113,18 @@ fn include(
     }
     path.pop();
     all.entry(entry.name.clone()).or_insert(entry);
+}
+
+/// The roles of a site as sets.
+pub fn sets(site: &Site) -> BTreeMap<RoleName, RoleSet> {
+    let came_along = |name: &str| site.roles.iter().any(|used| used.is_included && used.name.as_str() == name);
+    let sets = site.roles.iter().map(|used| {
+        let includes = used.role.includes.iter().map(|part| part.value.as_str()).filter(|part| came_along(part));
+        let includes = includes.filter_map(|part| RoleName::new(part).ok()).collect();
+        let set = RoleSet { role: used.role.name.clone(), version: used.role.version.clone(), includes };
+        (used.name.clone(), set)
+    });
+    sets.collect()
 }
 
 /// Providers that sets of objects name have to be there.

@@ -88,6 +88,7 @@ pub fn random_site(random: &mut StdRng) -> HostDesired {
         procedures: Vec::new(),
         drains: BTreeMap::new(),
         balancers: BTreeMap::new(),
+        roles: BTreeMap::new(),
         secrets: Vec::default(),
         sync: SyncPolicy { protect_volumes: false, ..SyncPolicy::default() },
     };

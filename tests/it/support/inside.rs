@@ -28,6 +28,7 @@ impl Inside {
             extra_vars: Vec::new(),
             environment: BTreeMap::new(),
             role_directories: Vec::new(),
+            ignore_lock: false,
             site_key: Vec::new(),
             ..CompileRequest::default()
         };

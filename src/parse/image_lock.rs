@@ -1,4 +1,4 @@
-//! `images.lock`: what a registry calls the images that were pushed, by content.
+//! `images.lock`: what a registry calls images by content.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,7 @@ impl Lock {
         let lines: Vec<String> = self.images.iter().map(|(image, digest)| format!("\n  {image}: {digest}")).collect();
         let images = if lines.is_empty() { " {}".to_owned() } else { lines.concat() };
         format!(
-            "# What the registry calls the images that were pushed. Written by `mastic build --push`.\n\
+            "# What registries call images by content. Written by `mastic images lock` and `mastic build --push`.\n\
              apiVersion: {VERSION}\nkind: {KIND}\nimages:{images}\n"
         )
     }
@@ -73,7 +73,7 @@ mod tests {
         let lock = Lock { images: BTreeMap::from([("127.0.0.1:5000/a/b:1".to_owned(), digest.clone())]) };
         assert_eq!(Lock::parse(&lock.render()).unwrap(), lock);
         insta::assert_snapshot!(lock.render(), @"
-        # What the registry calls the images that were pushed. Written by `mastic build --push`.
+        # What registries call images by content. Written by `mastic images lock` and `mastic build --push`.
         apiVersion: mastic/v1
         kind: ImageLock
         images:

@@ -1,32 +1,24 @@
-//! `images.lock` on disk.
+//! A lock of images on disk.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crate::build::lock::{FILE, Lock};
-use crate::build::summary::Summary;
 use crate::edge::system_words;
+use crate::parse::image_lock::Lock;
 
-use super::super::error::CommandError;
-use super::Options;
-use super::gather::Gathered;
+use super::error::CommandError;
 
-/// The lock, read before anything is built: one that cannot be read should not be found out after an hour.
-pub struct Record {
+/// The lock, read before anything else is done: one that cannot be read should not be found out after an hour.
+pub struct LockFile {
     path: PathBuf,
-    lock: Lock,
+    /// What it says.
+    pub lock: Lock,
 }
 
-impl Record {
-    /// Reads it, and makes sure that there is somewhere to push to.
-    pub fn open(gathered: &Gathered, options: &Options) -> Result<Self, CommandError> {
-        if gathered.naming.registry.is_empty() {
-            return Err(CommandError::usage("there is no registry to push to")
-                .hinted("name it with --registry HOST:PORT, or in the site under `images.registry`"));
-        }
-        debug_assert!(options.push);
-        let path = gathered.directory.join(FILE);
+impl LockFile {
+    /// Reads it; one that is not there is empty.
+    pub fn open(path: PathBuf) -> Result<Self, CommandError> {
         let wrong = |why: String| CommandError::failed(format!("{}: {why}", path.display()));
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -37,14 +29,8 @@ impl Record {
         Ok(Self { path, lock })
     }
 
-    /// Adds what was pushed. Entries of other images stay.
-    pub fn write(mut self, summary: &Summary) -> Result<(), CommandError> {
-        if summary.pushed.is_empty() {
-            return Ok(());
-        }
-        for pushed in &summary.pushed {
-            self.lock.images.insert(pushed.reference.clone(), pushed.digest.clone());
-        }
+    /// Puts it in the place of the old one.
+    pub fn write(&self) -> Result<(), CommandError> {
         let written = || -> std::io::Result<()> {
             let directory = self.path.parent().filter(|path| !path.as_os_str().is_empty());
             let mut beside = tempfile::NamedTempFile::new_in(directory.unwrap_or_else(|| ".".as_ref()))?;
