@@ -95,9 +95,13 @@ impl Reconciler {
                 let outcome = self.run_job(&job, &user);
                 self.finish_or_wait(outcome, Goal::JobEnded(job), wait, replies);
             }
-            Command::Rollback { generation, role, user, reason, wait } => {
-                let outcome = self.roll_back(generation, role.as_ref(), &user, &reason);
+            Command::Rollback { generation, role, user, reason, past_no_return, wait } => {
+                let outcome = self.roll_back(generation, role.as_ref(), &user, &reason, past_no_return);
                 self.finish_or_wait(outcome, Goal::Converged, wait, replies);
+            }
+            Command::MayRollBack { generation, role } => {
+                let outcome = self.may_roll_back(generation, role.as_ref());
+                replies.finish(outcome);
             }
             Command::Approve { plan_id, user } => {
                 let outcome = self.approve(&plan_id, &user);
@@ -371,6 +375,9 @@ impl Reconciler {
             return refused(format!("there is no job `{job}` on this host"));
         }
         self.memory.jobs.remove(job);
+        for record in self.memory.changes.values_mut() {
+            record.done.remove(job);
+        }
         self.save_memory();
         self.dirty.insert(Subject::Job(job.clone()));
         self.tell(Severity::Normal, "JobRequested", job.as_str(), &format!("by {user}"));

@@ -9,6 +9,7 @@
 
 pub mod accept;
 pub mod answers;
+pub mod changes;
 pub mod command;
 mod commands;
 mod dependents;

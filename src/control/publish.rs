@@ -15,6 +15,7 @@ use crate::model::names::{JobName, RoleName, ServiceName};
 use crate::model::role_set::{RoleSet, with_parts};
 use crate::observe::observed::{EngineState, Health, ObservedContainer};
 use crate::plan::step::{Next, Subject, SubjectPlan};
+use crate::report::change_view;
 use crate::report::plan_view::{self, PlanView};
 use crate::report::status::{
     DriftKind, EngineStatus, HostStatus, InstanceState, InstanceStatus, JobPhase, JobStatus, Pending, PendingKind,
@@ -373,7 +374,10 @@ impl Reconciler {
         let scheduled = spec.schedule.is_some();
         let (state, since, exit_code) = match record.map(|record| &record.state) {
             Some(JobState::Running { since }) => (JobPhase::Running, Some(*since), None),
-            Some(JobState::Failed { at, exit_code, .. }) => (JobPhase::Failed, Some(*at), *exit_code),
+            Some(JobState::Failed { at, exit_code, .. }) => {
+                let is_halted = holds(&plan.conditions, ConditionType::Halted);
+                (if is_halted { JobPhase::Halted } else { JobPhase::Failed }, Some(*at), *exit_code)
+            }
             Some(JobState::Done { at }) if plan.ready => {
                 (if scheduled { JobPhase::Scheduled } else { JobPhase::Done }, Some(*at), Some(0))
             }
@@ -415,7 +419,8 @@ impl Reconciler {
             }
         }
         let plans: Vec<&SubjectPlan> = plans.iter().collect();
-        Some(plan_view::view(target, &proven, &plans, id))
+        let ordered = change_view::views(target, &self.memory);
+        Some(PlanView { ordered, ..plan_view::view(target, &proven, &plans, id) })
     }
 
     pub(super) fn plan_json(&self) -> serde_json::Value {

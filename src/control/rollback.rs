@@ -12,10 +12,10 @@ use crate::model::role_set::with_parts;
 use crate::port::store::StoreError;
 use crate::report::event::Severity;
 
-use super::accept;
 use super::command::{Outcome, OutcomeCode};
 use super::commands::refused;
 use super::reconciler::Reconciler;
+use super::{accept, changes};
 
 /// What is gone back to.
 struct Target {
@@ -25,23 +25,56 @@ struct Target {
     what: String,
 }
 
+/// What a person is told who would go back where nothing leads back.
+fn no_way_back(reasons: &[String]) -> String {
+    format!(
+        "{}; nothing was changed: restore what it left behind (a backup), then `mastic rollback --past-no-return`",
+        reasons.join("; ")
+    )
+}
+
 impl Reconciler {
+    /// Only what cannot be taken back is said no to: anything else, the rollback itself finds.
+    pub(super) fn may_roll_back(&self, generation: Option<u64>, role: Option<&RoleName>) -> Outcome {
+        let target = self.desired.as_ref().and_then(|current| self.target(current, generation, role).ok());
+        let reasons = target.map(|target| changes::in_the_way(&target.desired, &self.memory)).unwrap_or_default();
+        if reasons.is_empty() { Outcome::done("") } else { refused(no_way_back(&reasons)) }
+    }
+
+    fn target(
+        &self,
+        current: &HostDesired,
+        generation: Option<u64>,
+        role: Option<&RoleName>,
+    ) -> Result<Target, Outcome> {
+        match role {
+            Some(role) => self.older_set(current, generation, role),
+            None => self.older(current, generation),
+        }
+    }
+
     pub(super) fn roll_back(
         &mut self,
         generation: Option<u64>,
         role: Option<&RoleName>,
         user: &str,
         reason: &str,
+        past_no_return: bool,
     ) -> Outcome {
         let Some(current) = self.desired.clone() else { return refused("there is nothing to roll back") };
-        let found = match role {
-            Some(role) => self.older_set(&current, generation, role),
-            None => self.older(&current, generation),
-        };
-        let target = match found {
+        let target = match self.target(&current, generation, role) {
             Ok(target) => target,
             Err(outcome) => return outcome,
         };
+        let reasons = changes::in_the_way(&target.desired, &self.memory);
+        if !reasons.is_empty() && !past_no_return {
+            return refused(no_way_back(&reasons));
+        }
+        if !reasons.is_empty() {
+            changes::put_back(&target.desired, &mut self.memory);
+            let message = format!("{}; {user} goes back all the same", reasons.join("; "));
+            self.tell(Severity::Warning, "PastNoReturn", "", &message);
+        }
         let next = accept::next_generation(Some(&current), &self.memory, 0);
         let (wanted, what) = (target.generation, target.what);
         let cause = format!("rollback{what} to {wanted}");
@@ -136,6 +169,8 @@ pub fn with_roles_of(current: &HostDesired, old: &HostDesired, roles: &BTreeSet<
     );
     next.procedures.retain(|procedure| !roles.contains(&procedure.role));
     next.procedures.extend(old.procedures.iter().filter(|procedure| roles.contains(&procedure.role)).cloned());
+    next.changes.retain(|change| !roles.contains(&change.role));
+    next.changes.extend(old.changes.iter().filter(|change| roles.contains(&change.role)).cloned());
     let known: Vec<_> = next.filesets.iter().map(|fileset| fileset.fileset.clone()).collect();
     next.filesets.extend(old.filesets.iter().filter(|fileset| !known.contains(&fileset.fileset)).cloned());
     // What others use stays as it is; what only the old ones need comes back.

@@ -14,6 +14,7 @@ fn desired(generation: u64) -> HostDesired {
     HostDesired {
         filesets: Vec::new(),
         waits: crate::model::facts::Waits::default(),
+        changes: Vec::new(),
         site: SiteName::new("demo").unwrap(),
         host: HostName::new("here").unwrap(),
         generation,

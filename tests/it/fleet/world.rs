@@ -15,6 +15,7 @@ use mastic::model::names::{HostName, SiteName};
 use mastic::model::time::Span;
 use mastic::observe::observed::Health;
 use mastic::port::coordinator::Coordinator as _;
+use mastic::port::store::Store as _;
 use mastic::report::metrics::Metrics;
 use mastic::report::status::SiteStatus;
 use mastic::resolve::compile::CompileRequest;
@@ -189,6 +190,26 @@ impl Fleet {
             }
         });
         assert!(waited.await.is_ok(), "waited an hour for this: {what}");
+    }
+
+    /// One more image: what it runs as, and what it does with another command.
+    pub fn publish(&self, reference: &str, program: Program, programs: &[(&str, Program)]) {
+        let programs = programs.iter().map(|(words, program)| ((*words).to_owned(), program.clone())).collect();
+        self.world.publish(reference, 1, SimImage { programs, ..SimImage::of(program) });
+    }
+
+    /// When a service or job was started, on any host, in milliseconds of the simulation.
+    pub fn all_starts(&self, name: &str) -> Vec<u64> {
+        let of = |host: &String| self.world.host(host).starts().get(name).cloned().unwrap_or_default();
+        let mut starts: Vec<u64> = self.hosts.iter().flat_map(of).collect();
+        starts.sort_unstable();
+        starts
+    }
+
+    /// Reasons and messages of what was told on a host.
+    pub fn events(&self, host: &str, reason: &str) -> Vec<String> {
+        let events = self.world.host(host).store().events(500).unwrap();
+        events.into_iter().filter(|event| event.reason == reason).map(|event| event.message).collect()
     }
 
     pub fn host(&self, name: &str) -> SimHost {
