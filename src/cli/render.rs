@@ -11,7 +11,10 @@ use serde::Serialize;
 use crate::edge::site_files::DiskSiteFiles;
 use crate::edge::system_words;
 use crate::model::file::{FileSpec, OnChange, Owner, Shown};
+use crate::model::names::RoleName;
 use crate::resolve::compile::compile;
+use crate::resolve::explain_config::ConfigExplanation;
+use crate::resolve::layered::LayeredFile;
 
 use super::args::{Global, Selection};
 use super::error::{CommandError, Exit};
@@ -21,7 +24,7 @@ use super::validate::no_site;
 /// Options of `render`.
 #[derive(Clone, Debug, Args)]
 #[command(
-    after_help = "Examples:\n  mastic render\n  mastic render --out /tmp/rendered && diff -r /tmp/before /tmp/rendered\n  mastic render --service web --out /root/real --reveal"
+    after_help = "Examples:\n  mastic render\n  mastic render --out /tmp/rendered && diff -r /tmp/before /tmp/rendered\n  mastic render --service web --out /root/real --reveal\n  mastic render --role keystone --provenance"
 )]
 pub struct Options {
     /// Write the files into this directory, which must be empty or new; without it they are listed
@@ -30,6 +33,9 @@ pub struct Options {
     /// With secrets instead of placeholders; for the user's eyes only
     #[arg(long, requires = "out")]
     pub reveal: bool,
+    /// Tell where each setting comes from that was put together from layers; with --out in FILE.provenance beside the files
+    #[arg(long)]
+    pub provenance: bool,
     /// Which services.
     #[command(flatten)]
     pub selection: Selection,
@@ -50,6 +56,13 @@ struct Rendered {
     written: Option<PathBuf>,
 }
 
+/// Where the settings of a file come from.
+struct Provenance {
+    text: String,
+    json: serde_json::Value,
+    written: Option<PathBuf>,
+}
+
 /// Renders for one host.
 pub fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     let Some(request) = global.request() else { return Err(no_site()) };
@@ -65,7 +78,7 @@ pub fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
     }
     let mut rendered = Vec::new();
     for (service, role, files) in services.chain(jobs) {
-        if !options.selection.covers(&service, role.as_ref().map(crate::model::names::RoleName::as_str)) {
+        if !options.selection.covers(&service, role.as_ref().map(RoleName::as_str)) {
             continue;
         }
         for file in files {
@@ -86,8 +99,38 @@ pub fn run(global: &Global, options: &Options) -> Result<Exit, CommandError> {
             });
         }
     }
-    output::show(global, &rendered, || text(&rendered))?;
+    if !options.provenance {
+        output::show(global, &rendered, || text(&rendered))?;
+        return Ok(Exit::Done);
+    }
+    let role_of = |name: &str| {
+        let service = desired.services.get(name).and_then(|spec| spec.role.as_ref());
+        service.or_else(|| desired.jobs.get(name).and_then(|spec| spec.role.as_ref()))
+    };
+    let mut known = Vec::new();
+    for file in &compiled.layered {
+        if options.selection.covers(&file.subject, role_of(&file.subject).map(RoleName::as_str)) {
+            known.push(provenance(file, options.out.as_deref())?);
+        }
+    }
+    let json: Vec<&serde_json::Value> = known.iter().map(|one| &one.json).collect();
+    output::show(global, &serde_json::json!({"files": rendered, "provenance": json}), || {
+        let tables = known.iter().map(|one| match &one.written {
+            Some(path) => format!("{}\n", path.display()),
+            None => format!("\n{}", one.text),
+        });
+        std::iter::once(text(&rendered)).chain(tables).collect()
+    })?;
     Ok(Exit::Done)
+}
+
+fn provenance(file: &LayeredFile, out: Option<&Path>) -> Result<Provenance, CommandError> {
+    let explained = ConfigExplanation::of(file);
+    let (text, json) = (explained.to_text(), explained.to_json());
+    let Some(out) = out else { return Ok(Provenance { text, json, written: None }) };
+    let path = out.join(&file.subject).join(format!("{}.provenance", file.file));
+    put(&path, text.as_bytes(), (0o755, 0o644))?;
+    Ok(Provenance { text, json, written: Some(path) })
 }
 
 fn text(rendered: &[Rendered]) -> String {
@@ -133,11 +176,6 @@ fn write(out: &Path, service: &str, file: &FileSpec, reveal: bool) -> Result<Pat
         _ => None,
     });
     let path = out.join(service).join(below.collect::<PathBuf>());
-    let (directory_mode, mode) = if reveal { (0o700, 0o600) } else { (0o755, 0o644) };
-    if let Some(parent) = path.parent() {
-        let made = DirBuilder::new().recursive(true).mode(directory_mode).create(parent);
-        made.map_err(|error| failed(parent, &error))?;
-    }
     let placeholder;
     let content = match &file.shown {
         _ if reveal => file.content.expose(),
@@ -147,8 +185,17 @@ fn write(out: &Path, service: &str, file: &FileSpec, reveal: bool) -> Result<Pat
             placeholder.as_bytes()
         }
     };
-    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
-    let mut opened = opened.map_err(|error| failed(&path, &error))?;
-    opened.write_all(content).map_err(|error| failed(&path, &error))?;
+    put(&path, content, if reveal { (0o700, 0o600) } else { (0o755, 0o644) })?;
     Ok(path)
+}
+
+/// A new file, with the directories above it; modes of these and of the file.
+fn put(path: &Path, content: &[u8], (of_directory, of_file): (u32, u32)) -> Result<(), CommandError> {
+    if let Some(parent) = path.parent() {
+        let made = DirBuilder::new().recursive(true).mode(of_directory).create(parent);
+        made.map_err(|error| failed(parent, &error))?;
+    }
+    let opened = OpenOptions::new().write(true).create_new(true).mode(of_file).open(path);
+    let mut opened = opened.map_err(|error| failed(path, &error))?;
+    opened.write_all(content).map_err(|error| failed(path, &error))
 }

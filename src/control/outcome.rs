@@ -181,15 +181,24 @@ pub fn succeeded(
             tell("Wiped", names.join(", "));
             after.looks.push(Look::Volumes);
         }
-        Step::AskDone { job, .. } => {
-            let state = match done {
-                Done::Answered(true) => JobState::Done { at: now },
-                _ => JobState::Running { since: now },
+        Step::AskDone { job, again, .. } => {
+            let (is_done, said) = match done {
+                Done::Answered(is_done, said) => (*is_done, said.as_str()),
+                _ => (false, ""),
             };
+            let state = if is_done { JobState::Done { at: now } } else { JobState::Running { since: now } };
+            if *again && !is_done {
+                let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+                after.news.push(news(
+                    Severity::Warning,
+                    "JobUndone",
+                    format!("what it did is no longer so, and it runs again{said}"),
+                ));
+            }
             let record = crate::model::job::JobRecord {
                 input_hash: job.input_hash.clone(),
                 state,
-                attempts: u32::from(*done != Done::Answered(true)),
+                attempts: u32::from(!is_done),
                 scheduled: None,
             };
             after.changes.push(MemoryChange::Job { job: job.job.clone(), record });

@@ -14,7 +14,7 @@ use crate::model::desired::{Hook, Hooks, JobDesired, RegistryLogin};
 use crate::model::file::FileSpec;
 use crate::model::fileset::Contents;
 use crate::model::image::Accounts;
-use crate::model::job::DoneWhen;
+use crate::model::job::{CANNOT_TELL, DoneWhen};
 use crate::model::labels;
 use crate::model::names::{HostName, SiteName};
 use crate::model::probe::Probe;
@@ -68,8 +68,8 @@ pub enum Done {
     Value(serde_json::Value),
     /// The files of a fileset.
     Fileset(Contents),
-    /// The answer of `done_when`.
-    Answered(bool),
+    /// The answer of `done_when`, and what was said.
+    Answered(bool, String),
     /// A job's result.
     Ended {
         /// Exit code; none where it was stopped by its time-out.
@@ -187,8 +187,8 @@ pub async fn execute(step: &Step, hands: &Hands<'_>) -> Result<Done, Failure> {
         Step::CreateVolume { name, spec } => {
             engine.create_volume(name, spec, &ours(hands)).await.map_err(because("CreateVolumeFailed"))?;
         }
-        Step::AskDone { question, container_id, job, image_id } => {
-            return ask_done(hands, question, container_id.as_deref(), job, image_id).await;
+        Step::AskDone { question, container_id, job, image_id, again } => {
+            return ask_done(hands, question, container_id.as_deref(), job, image_id, *again).await;
         }
         Step::AskStopped { create, timeout, gives_value, .. } => {
             return stopped::ask(hands, create, *timeout, *gives_value).await;
@@ -344,6 +344,7 @@ async fn ask_done(
     container_id: Option<&str>,
     job: &JobDesired,
     image_id: &str,
+    again: bool,
 ) -> Result<Done, Failure> {
     let engine = hands.engine;
     match (question, container_id) {
@@ -361,9 +362,9 @@ async fn ask_done(
                     hands.prober.tcp(host.as_deref().unwrap_or("127.0.0.1"), *port, EXEC_LIMIT).await.ready
                 }
             };
-            Ok(Done::Answered(done))
+            Ok(Done::Answered(done, String::new()))
         }
-        (DoneWhen::Service { .. }, None) => Ok(Done::Answered(false)),
+        (DoneWhen::Service { .. }, None) => Ok(Done::Answered(false, String::new())),
         (DoneWhen::Container { command }, _) => {
             let name = format!("{}.ask", job.container_name);
             engine.remove_container(&name, true).await.map_err(because("AskFailed"))?;
@@ -389,9 +390,15 @@ async fn ask_done(
             let id = engine.create_container(&creation(hands, &create)).await.map_err(because("AskFailed"))?;
             engine.start_container(&id).await.map_err(because("AskFailed"))?;
             let code = tokio::time::timeout(job.timeout.duration(), engine.wait_container(&id)).await;
+            let said = engine.log_tail(&id, LOG_LINES).await.unwrap_or_default();
             engine.remove_container(&id, true).await.map_err(because("AskFailed"))?;
             match code {
-                Ok(code) => Ok(Done::Answered(code.map_err(because("AskFailed"))? == 0)),
+                Ok(code) => match code.map_err(because("AskFailed"))? {
+                    CANNOT_TELL if again => {
+                        Err(one_off::failed("AskFailed", format!("it cannot be told now: {}", last_line(&said))))
+                    }
+                    code => Ok(Done::Answered(code == 0, last_line(&said).to_owned())),
+                },
                 Err(_) => Err(Failure::spec("AskFailed", format!("`done_when` took longer than {}", job.timeout))),
             }
         }

@@ -12,7 +12,7 @@ use super::facts::Waits;
 use super::file::{FileSpec, Reload};
 use super::fileset::{FilesetDesired, FilesetMount};
 use super::image::{ImageRef, PullPolicy};
-use super::job::{DoneWhen, JobRun, Schedule};
+use super::job::{DoneWhen, JobRun, Recheck, Schedule};
 use super::names::{ContainerName, HostName, JobName, NetworkName, RoleName, ServiceName, SiteName, VolumeName};
 use super::network::{Attachment, NetworkSpec, VolumeSpec};
 use super::probe::Readiness;
@@ -318,6 +318,9 @@ pub struct JobDesired {
     pub step: Option<StepOf>,
     /// The honest answer when there is no record.
     pub done_when: Option<DoneWhen>,
+    /// Whether it is still done, once it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recheck: Option<Recheck>,
     /// How long it may take.
     pub timeout: Span,
     /// By the clock instead of by its inputs.

@@ -37,6 +37,21 @@ pub enum DoneWhen {
     },
 }
 
+/// What a job that is done is asked from time to time: whether it still is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recheck {
+    /// How long after the last answer, or the end of the job.
+    pub every: Span,
+    /// Run in a container like the job's. 0: it is; [`CANNOT_TELL`]: nothing is known; anything else: it runs again.
+    pub command: Vec<String>,
+}
+
+/// How often a job that is done is asked, unless it says otherwise: every 15 minutes.
+pub const RECHECK_EVERY: Span = Span::seconds(900);
+
+/// By this exit code a command says that it could not find out: `EX_TEMPFAIL`.
+pub const CANNOT_TELL: i64 = 75;
+
 /// When a job runs by the clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {

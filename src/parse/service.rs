@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::model::certificate::Part;
 use crate::model::desired::{Dependency, DependencyTarget, Hook, Hooks, Need, OnFailure, Rollout, Unhealthy};
 use crate::model::file::{OnChange, Owner};
-use crate::model::job::{DEFAULT_TIMEOUT, JobRun, Schedule};
+use crate::model::job::{DEFAULT_TIMEOUT, JobRun, RECHECK_EVERY, Recheck, Schedule};
 use crate::model::probe::{Probe, Readiness};
 use crate::model::time::Span;
 
@@ -65,6 +65,8 @@ pub struct JobSpec {
     pub depends_on: BTreeMap<String, At<WrittenDependency>>,
     /// How to find out whether it is done.
     pub done_when: Option<WrittenDoneWhen>,
+    /// How to find out whether it still is.
+    pub recheck: Option<Recheck>,
     /// How long it may take.
     pub timeout: Span,
     /// By the clock.
@@ -218,6 +220,11 @@ pub fn read_job(node: &Node, r: &mut Reader) -> JobSpec {
         },
         depends_on: read_depends_on(node, r),
         done_when: node.get("done_when").and_then(|done_when| read_done_when(done_when, r)),
+        recheck: node.get("recheck").and_then(|recheck| {
+            let every = r.scalar(recheck, "every", scalars::duration).unwrap_or(RECHECK_EVERY);
+            let command = r.command(recheck, "command").filter(|words| !words.is_empty())?;
+            Some(Recheck { every, command })
+        }),
         timeout: r.scalar(node, "timeout", scalars::duration).unwrap_or(DEFAULT_TIMEOUT),
         schedule,
         inputs: node.get("inputs").map_or(serde_json::Value::Null, Node::to_json),

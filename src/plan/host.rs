@@ -247,6 +247,7 @@ fn plan_known(
             observed,
             memory,
             dependencies: known,
+            heal: desired.sync.heal,
             now,
         }),
         Subject::Fileset(name) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::change::{CONTRACT_PENDING, ChangeDesired};
 use crate::model::condition::{Condition, ConditionType, FILESET_MISSING, VOLUME_LOST};
-use crate::model::desired::{DependencyTarget, JobDesired};
+use crate::model::desired::{DependencyTarget, HealMode, JobDesired};
 use crate::model::fileset;
 use crate::model::hold::HoldKind;
 use crate::model::image::PullPolicy;
@@ -23,6 +23,7 @@ use super::change;
 use super::dependency::KnownDependency;
 use super::files;
 use super::prepare::{self, Image};
+use super::recheck;
 use super::remember::MemoryChange;
 use super::schedule::{self, Due};
 use super::slots::{Owner, Slots};
@@ -51,6 +52,8 @@ pub struct JobInput<'a> {
     pub memory: &'a HostMemory,
     /// By name of service or job.
     pub dependencies: &'a BTreeMap<String, KnownDependency>,
+    /// Whether what differs is put right.
+    pub heal: HealMode,
     /// The time.
     pub now: Timestamp,
 }
@@ -227,7 +230,11 @@ impl Planning<'_> {
         match (job.run, record, same) {
             (JobRun::Once, Some(JobRecord { state: JobState::Done { .. }, .. }), _)
             | (_, _, Some(JobRecord { state: JobState::Done { .. }, .. })) => {
-                self.step_done().unwrap_or_else(|| self.done(container))
+                if let Some(next) = self.step_done() {
+                    return next;
+                }
+                let next = self.done(container);
+                if next == Next::Nothing { recheck::next(&self.input, record) } else { next }
             }
             (_, _, same) => {
                 self.step_begins(same).unwrap_or_else(|| self.run(same, job.input_hash.clone(), None, container))
@@ -460,6 +467,7 @@ impl Planning<'_> {
             container_id,
             job: input.desired.clone(),
             image_id: image_id.to_owned(),
+            again: false,
         })
     }
 }

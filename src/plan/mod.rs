@@ -22,6 +22,7 @@ mod namespaces;
 pub mod networks;
 pub mod orphans;
 pub mod prepare;
+mod recheck;
 pub mod remember;
 mod replace;
 pub mod schedule;

@@ -232,6 +232,14 @@ fn mend(
 ) -> Option<Next> {
     let strongest = differences.iter().map(|difference| difference.class).max()?;
     planning.change(kind_of(strongest), strongest, causes);
+    // What a process is told of an edit waits as a replacement does: a new password is to be known before it is used. Drift
+    // waits for nothing.
+    if matches!(strongest, Disruption::Reload | Disruption::Restart)
+        && !planning.is_proven()
+        && let Some(waiting) = planning.waits_for_dependency(true)
+    {
+        return Some(waiting);
+    }
     if let Some(step) = update(planning, current, differences) {
         return Some(Next::Step(step));
     }

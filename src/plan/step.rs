@@ -326,8 +326,10 @@ pub enum Step {
         /// How.
         spec: VolumeSpec,
     },
-    /// Ask whether a job has been done, where there is no record.
+    /// Ask whether a job has been done, where there is no record; or whether it still is.
     AskDone {
+        /// Whether it was done.
+        again: bool,
         /// How to ask.
         question: DoneWhen,
         /// The container to ask, for a service's probe.

@@ -58,6 +58,11 @@ pub fn explain_config(
 }
 
 impl ConfigExplanation {
+    /// All of a file.
+    pub fn of(file: &LayeredFile) -> Self {
+        Self { file: file.clone(), wanted: Vec::new() }
+    }
+
     fn settings(&self) -> impl Iterator<Item = &Setting> {
         self.file.settings.iter().filter(|setting| setting.path.starts_with(&self.wanted))
     }

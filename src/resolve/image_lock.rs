@@ -115,15 +115,15 @@ mod tests {
         assert_eq!(
             images(LOCKED, Some(&text), &request(&["site.yaml"])).unwrap(),
             [
+                format!("web httpd:3@{digest}"),
                 format!("cache reg:5000/mastic/cache:1@{digest}"),
                 "side other/side:2".to_owned(),
-                format!("web httpd:3@{digest}"),
                 format!("fill reg:5000/mastic/cache:1@{digest}"),
             ]
         );
         let as_tagged = CompileRequest { ignore_lock: true, ..request(&["site.yaml"]) };
         let plain =
-            ["cache reg:5000/mastic/cache:1", "side other/side:2", "web httpd:3", "fill reg:5000/mastic/cache:1"];
+            ["web httpd:3", "cache reg:5000/mastic/cache:1", "side other/side:2", "fill reg:5000/mastic/cache:1"];
         assert_eq!(images(LOCKED, None, &as_tagged).unwrap(), plain);
         // Nothing is read that the site does not name.
         assert_eq!(images("registry: 'reg:5000', tag: '1'", Some(&text), &request(&["site.yaml"])).unwrap(), plain);

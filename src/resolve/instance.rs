@@ -138,6 +138,7 @@ impl HostCompiler<'_> {
             depends_on: self.dependencies(&spec.depends_on),
             step: None,
             done_when,
+            recheck: spec.recheck,
             timeout: spec.timeout,
             schedule: spec.schedule,
             input_hash: String::new(),

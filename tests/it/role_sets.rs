@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::support::{Sandbox, docker, try_docker};
 
-/// Keeps rows of a file in a volume: `PROGRAM KIND apply` reads before it writes.
+/// Keeps rows of a file in a volume: `PROGRAM KIND apply` reads before it writes, `check` says whether all are there.
 const PROGRAM: &str = r#"#!/bin/sh
 document=$(tr -d ' ')
+if [ "$2" = check ]; then
+    [ -e /data/broken ] && exit 75
+    for name in $(printf '%s' "$document" | sed 's/.*"items"://' | grep -o '"name":"[a-z]*"' | cut -d'"' -f4); do
+        grep -qx "$name" /data/rows || { echo "$name: missing" >&2; exit 1; }
+    done
+    exit 0
+fi
 case "$document" in *'"key":"k3y"'*) ;; *) echo 'no way in' >&2; exit 1 ;; esac
 for name in $(printf '%s' "$document" | sed 's/.*"items"://' | grep -o '"name":"[a-z]*"' | cut -d'"' -f4); do
     grep -qx "$name" /data/rows 2>/dev/null || echo "$name" >>/data/rows
@@ -109,6 +116,18 @@ fn roles_are_placed_kept_changed_and_operated_as_sets() {
     assert_eq!(starts(&sandbox), before);
     let explained = sandbox.mastic(&["explain", &format!("config/{}/app.conf/app/greeting", sandbox.name("app"))]).ok();
     assert!(explained.contains("config/app.conf:2") && explained.contains("over hello"), "{explained}");
+    let told = |text: &str| {
+        text.contains("[app] greeting = good evening\n  from ")
+            && text.contains("config/app.conf:2\n  over hello from ")
+    };
+    let out = sandbox.path().join("out");
+    let written = sandbox.mastic(&["render", "--provenance", "--out", &out.to_string_lossy()]).ok();
+    let file = out.join(sandbox.name("app")).join("app.conf.provenance");
+    assert!(written.contains(&format!("{}\n", file.display())), "{written}");
+    let table = std::fs::read_to_string(&file).unwrap();
+    assert!(told(&table), "{table}");
+    let listed = sandbox.mastic(&["render", "--provenance", "--role", &sandbox.name("app")]).ok();
+    assert!(told(&listed) && !listed.contains(&sandbox.name("store")), "{listed}");
 
     // A variable that one service reads is an update of that one, in place.
     set_up(&sandbox, "memory: 48m");
@@ -199,4 +218,48 @@ fn a_set_is_operated_and_rolled_back_down_to_its_parts_and_nothing_else_is_touch
     assert_eq!(greeting(), "greeting = hello", "the source is still the one that was rolled back from");
     site("good-day", "three");
     assert_eq!(greeting(), "greeting = good-day");
+}
+
+#[test]
+fn objects_that_somebody_takes_away_are_noticed_named_and_put_back() {
+    let sandbox = Sandbox::new();
+    set_up(&sandbox, "");
+    let role = format!("roles/{}/role.yaml", sandbox.name("app"));
+    let text = std::fs::read_to_string(sandbox.path().join(&role)).unwrap();
+    sandbox.write(&role, &text.replace("items: [{name: one}]", "items: [{name: one}], check_every: 1s"));
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    let lives = starts(&sandbox);
+    let agent = sandbox.agent(&[]);
+    let in_data = |command: &str| docker(&["exec", &sandbox.name("store"), "sh", "-c", command]);
+    let told = |words: &str| sandbox.mastic(&["events"]).stdout.contains(words);
+    in_data("echo other > /data/rows");
+    sandbox.wait_for("the row", 60, || in_store(&sandbox, "rows") == "other\none\n");
+    assert!(told("what it did is no longer so, and it runs again: one: missing"), "{}", sandbox.mastic(&["events"]));
+    sandbox.wait_for("the end of the job", 30, || sandbox.is_settled());
+
+    // A program that cannot tell is no reason to do anything.
+    in_data("touch /data/broken; echo other > /data/rows");
+    sandbox.wait_for("the failure", 60, || told("it cannot be told now"));
+    assert_eq!(in_store(&sandbox, "rows"), "other\n");
+    in_data("rm /data/broken");
+    sandbox.wait_for("the row", 60, || in_store(&sandbox, "rows") == "other\none\n");
+    assert_eq!(starts(&sandbox), lives, "no service was touched");
+    agent.stop(20);
+}
+
+#[test]
+fn a_process_is_told_of_an_edit_only_when_the_objects_that_it_needs_are_there() {
+    let sandbox = Sandbox::new();
+    set_up(&sandbox, "");
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    let greeting =
+        || docker(&["exec", &sandbox.name("app"), "cat", "/etc/app/app.conf"]).lines().nth(1).unwrap().to_owned();
+    set_up(&sandbox, "greeting: good-day");
+    sandbox.write("key", "wr0ngkey\n");
+    assert_ne!(sandbox.mastic(&["apply", "--timeout", "15"]).code, 0);
+    assert_eq!(greeting(), "greeting = hello");
+    sandbox.write("key", "k3y\n");
+    sandbox.mastic(&["apply", "--timeout", "60"]).ok();
+    assert_eq!(greeting(), "greeting = good-day");
+    assert!(try_docker(&["exec", &sandbox.name("app"), "cat", "/tmp/told"]).is_ok(), "the process was told");
 }

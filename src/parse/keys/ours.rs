@@ -87,6 +87,11 @@ const JOB_ONLY: &[Key] = &[
     key("like", NAME, "A service whose container settings it has, apart from what it sets itself."),
     key("inputs", Anything, "Whatever else makes it run again when it changes."),
     key("done_when", Object(&DONE_WHEN), "How to find out whether it has been done when there is no record."),
+    key(
+        "recheck",
+        Object(&RECHECK),
+        "How to find out, from time to time, whether what it did is still so; where it is not, it runs again.",
+    ),
     key("timeout", DURATION, "How long it may take; 1h by default."),
     key("schedule", Object(&SCHEDULE), "By the clock instead of by its inputs."),
 ];
@@ -229,6 +234,18 @@ const DONE_WHEN: Table = Table {
             key("command", COMMAND, "Run in a container like the job's; 0 is done."),
         ],
     ],
+};
+
+const RECHECK: Table = Table {
+    what: "recheck",
+    keys: &[&[
+        required(
+            "command",
+            COMMAND,
+            "Run in a container like the job's; 0 is still done, 75 that it cannot be told now.",
+        ),
+        key("every", DURATION, "How often; 15m by default."),
+    ]],
 };
 
 const SCHEDULE: Table = Table {

@@ -133,6 +133,12 @@ const OBJECTS: Table = Table {
         required("provider", TEXT, "Who keeps them, as `mariadb/database`."),
         required("items", List(&Map(&Anything)), "The objects; each has a `name`."),
         key("depends_on", NAMES, "Sets of objects and jobs that come before."),
+        key(
+            "used_by",
+            NAMES,
+            "Services of the role that log in with what the items say. A password is changed in two steps then: the old one is good as well until all of them have the new one.",
+        ),
+        key("check_every", DURATION, "How often they are looked at again; 15m by default."),
     ]],
 };
 

@@ -4,7 +4,11 @@
 //! or the way to the server change, after what both roles say comes before. The program reads before it writes and
 //! changes only what differs, so that running it once more does no harm. It gets one JSON document on its standard input:
 //! `{"connection": ..., "items": [...]}`. Both parts are files of the job, readable in its container alone: nothing of
-//! them is in arguments, environment or labels.
+//! them is in arguments, environment or labels. From time to time the program is asked whether all is still so.
+//!
+//! A set that says who uses it has a second job: the first one leaves what is there good beside what is new (`"overlap": true`),
+//! and the second, once all who use it are as the site wants them, does not. So a password changes without anybody being refused, and
+//! where that stands is nowhere written down.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use crate::parse::role::RoleUse;
 use crate::parse::service::{FileContent, FileEntry};
 use crate::parse::site::{Provided, Site, Written};
 use crate::parse::source::Place;
+use crate::parse::suggest::did_you_mean;
 
 use crate::model::file::{OnChange, Owner};
 use crate::model::names::JobName;
@@ -27,6 +32,22 @@ const ITEMS: &str = "/run/mastic/objects/items.json";
 /// Puts the document together and gives it to the program; a failed program fails the job.
 const SCRIPT: &str = "{ printf '{\"connection\":'; cat /run/mastic/objects/connection.json; printf ',\"items\":'; \
                       cat /run/mastic/objects/items.json; printf '}'; } | \"$@\"";
+const OVERLAPPING: &str = "{ printf '{\"overlap\":true,\"connection\":'; cat /run/mastic/objects/connection.json; printf ',\"items\":'; \
+                           cat /run/mastic/objects/items.json; printf '}'; } | \"$@\"";
+
+/// The end of the name of the job that ends an overlap.
+const SETTLED: &str = "-settled";
+
+/// Which job of a set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The only one.
+    Whole,
+    /// What was good before stays good.
+    Overlap,
+    /// It is no longer, once nobody needs it.
+    Settled,
+}
 
 /// Makes a job of every set of objects.
 pub fn add(site: &mut Site, errors: &mut Vec<Diagnostic>) {
@@ -38,21 +59,46 @@ pub fn add(site: &mut Site, errors: &mut Vec<Diagnostic>) {
             let Some(provider) = written.node.get("provider").and_then(Node::as_text) else { continue };
             // One that is not there has been reported.
             let Some(provided) = find(&site.roles, provider) else { continue };
-            let name = used.name_of(own);
-            let Ok(key) = JobName::new(name.as_str()) else {
-                errors.push(Diagnostic::error("N001", written.key_place, format!("`{name}` is no name of a job")));
-                continue;
-            };
-            let node = job(&used, written, &provided);
-            if let Some(other) = site.jobs.get(&key) {
-                let error = Diagnostic::error("R003", written.key_place, format!("`{name}` is a job already"));
-                errors.push(error.also(other.key_place, "the job"));
-                continue;
+            let provided = Arc::new(provided);
+            let users = written.node.get("used_by").map(Node::items).unwrap_or_default();
+            for user in users {
+                if user.as_text().is_some_and(|user| !used.role.services.contains_key(user)) {
+                    let message = format!("`{}` is no service of this role", user.as_text().unwrap_or_default());
+                    let known = used.role.services.keys().map(String::as_str);
+                    let error = Diagnostic::error("R001", user.place, message);
+                    errors.push(error.maybe_help(did_you_mean(user.as_text().unwrap_or_default(), known)));
+                }
             }
-            let (role, provider) = (Some(used.clone()), Some(Arc::new(provided)));
-            site.jobs.insert(key, Written { key_place: written.key_place, node, role, provider });
+            let phases: &[Phase] = if users.is_empty() { &[Phase::Whole] } else { &[Phase::Overlap, Phase::Settled] };
+            for phase in phases {
+                put(site, &used, own, written, &provided, *phase, errors);
+            }
         }
     }
+}
+
+fn put(
+    site: &mut Site,
+    used: &Arc<RoleUse>,
+    own: &str,
+    written: &Written,
+    provided: &Arc<Provided>,
+    phase: Phase,
+    errors: &mut Vec<Diagnostic>,
+) {
+    let name = used.name_of(own) + if phase == Phase::Settled { SETTLED } else { "" };
+    let Ok(key) = JobName::new(name.as_str()) else {
+        errors.push(Diagnostic::error("N001", written.key_place, format!("`{name}` is no name of a job")));
+        return;
+    };
+    let node = job(used, own, written, provided, phase);
+    if let Some(other) = site.jobs.get(&key) {
+        let error = Diagnostic::error("R003", written.key_place, format!("`{name}` is a job already"));
+        errors.push(error.also(other.key_place, "the job"));
+        return;
+    }
+    let (role, provider) = (Some(used.clone()), Some(provided.clone()));
+    site.jobs.insert(key, Written { key_place: written.key_place, node, role, provider });
 }
 
 /// A provider by ROLE/KIND.
@@ -62,14 +108,17 @@ fn find(roles: &[Arc<RoleUse>], provider: &str) -> Option<Provided> {
     Some(Provided { role: used.clone(), declared: used.role.providers.get(kind)?.node.clone() })
 }
 
-fn job(used: &RoleUse, written: &Written, provided: &Provided) -> Node {
+fn job(used: &RoleUse, own: &str, written: &Written, provided: &Provided, phase: Phase) -> Node {
     let (serving, declared) = (&provided.role, &provided.declared);
     let (place, layer) = (written.key_place, written.node.layer);
     let make = Maker { place, layer };
     let program = command(declared);
-    let words = ["/bin/sh", "-c", SCRIPT, "objects"].map(|word| make.text(word));
-    let verb = [make.text("apply")];
-    let entrypoint = words.into_iter().chain(program.iter().cloned()).chain(verb).collect();
+    let script = if phase == Phase::Overlap { OVERLAPPING } else { SCRIPT };
+    let words = ["/bin/sh", "-c", script, "objects"].map(|word| make.text(word));
+    let entrypoint = words.into_iter().chain(program.iter().cloned()).collect();
+    let verb = |verb: &str| make.list(vec![make.text(verb)]);
+    let mut recheck = vec![("command", verb("check"))];
+    recheck.extend(written.node.get("check_every").map(|every| ("every", every.clone())));
     let items = written.node.get("items").map_or_else(|| "[]".to_owned(), json_template);
     let content =
         make.mapping([("content", make.text(&items)), ("target", make.text(ITEMS)), ("mode", make.text("0444"))]);
@@ -77,7 +126,8 @@ fn job(used: &RoleUse, written: &Written, provided: &Provided) -> Node {
     let mut pairs = vec![
         ("like", make.text(&serving.name_of(service))),
         ("entrypoint", make.list(entrypoint)),
-        ("command", make.list(Vec::new())),
+        ("command", verb("apply")),
+        ("recheck", make.mapping(recheck)),
         ("kolla", make.null()),
         ("files", make.list(vec![content])),
     ];
@@ -86,7 +136,16 @@ fn job(used: &RoleUse, written: &Written, provided: &Provided) -> Node {
         let names = node.get("depends_on").map(Node::items).unwrap_or_default();
         names.iter().filter_map(|name| Some((used.name_of(name.as_text()?), make.mapping([])))).collect()
     };
-    let after: Vec<(String, Node)> = before(declared, serving).into_iter().chain(before(&written.node, used)).collect();
+    let mut after = before(declared, serving);
+    if phase == Phase::Settled {
+        let users = written.node.get("used_by").map(Node::items).unwrap_or_default();
+        let users = users.iter().filter_map(Node::as_text).filter(|user| !used.without.iter().any(|left| left == user));
+        let all = || make.mapping([("need", make.text("all"))]);
+        after.push((used.name_of(own), make.mapping([])));
+        after.extend(users.map(|user| (used.name_of(user), all())));
+    } else {
+        after.extend(before(&written.node, used));
+    }
     if !after.is_empty() {
         pairs.push(("depends_on", make.mapping(after.iter().map(|(name, node)| (name.as_str(), node.clone())))));
     }
@@ -220,8 +279,66 @@ impl Maker {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::text_expression;
+    use crate::model::desired::{DependencyTarget, Need};
+    use crate::resolve::compile::compile;
+    use crate::resolve::testing::{Memory, request};
+
+    const STORE: &str = "apiVersion: mastic/v1\nkind: Role\nmetadata: {name: store}\nspec:\n  services: {store: {image: 'a:1'}}\n  \
+                         providers: {row: {in: store, command: [keep, row], depends_on: [store]}}\n";
+
+    fn jobs(set: &str) -> Result<Vec<String>, String> {
+        let app = format!(
+            "apiVersion: mastic/v1\nkind: Role\nmetadata: {{name: app}}\nspec:\n  services: {{app: {{image: 'a:1'}}}}\n  objects:\n    \
+             rows: {{provider: store/row, items: [{{name: one}}]{set}}}\n"
+        );
+        let site = "apiVersion: mastic/v1\nkind: Site\nmetadata: {name: s}\nspec:\n  hosts: {here: {}}\n  \
+                    roles: [{role: store}, {role: app, name: web}]\n";
+        let files = Memory::new(&[
+            ("site.yaml", site),
+            ("roles/store/role.yaml", STORE),
+            ("roles/app/role.yaml", app.as_str()),
+        ]);
+        let compiled = compile(&request(&["site.yaml"]), &files).map_err(|errors| errors.render(false))?;
+        let line = |job: &crate::model::desired::JobDesired| {
+            let settings = &job.settings;
+            let overlaps = settings.entrypoint.iter().flatten().any(|word| word.contains("overlap"));
+            let after = job.depends_on.iter().map(|(name, on)| {
+                let all = if on.need == Need::All { "all " } else { "" };
+                let ready = if on.on == DependencyTarget::Started { " started" } else { "" };
+                format!("{all}{name}{ready}")
+            });
+            let recheck = job.recheck.as_ref().unwrap();
+            format!(
+                "{} {} overlap={overlaps} after {:?} every {} {}",
+                job.job,
+                settings.command.clone().unwrap_or_default().join(" "),
+                after.collect::<Vec<_>>(),
+                recheck.every,
+                recheck.command.join(" ")
+            )
+        };
+        Ok(compiled.desired.jobs.values().map(|job| line(job)).collect())
+    }
+
+    #[test]
+    fn a_set_is_a_job_and_one_that_says_who_uses_it_is_two() {
+        assert_eq!(jobs("").unwrap(), ["web-rows apply overlap=false after [\"store\"] every 15m check"]);
+        assert_eq!(
+            jobs(", used_by: [app], check_every: 1h").unwrap(),
+            [
+                "web-rows apply overlap=true after [\"store\"] every 1h check",
+                "web-rows-settled apply overlap=false after [\"store\", \"all web\", \"web-rows\"] every 1h check",
+            ]
+        );
+        let unknown = jobs(", used_by: [ap]").unwrap_err();
+        assert!(
+            unknown.contains("`ap` is no service of this role") && unknown.contains("did you mean `app`"),
+            "{unknown}"
+        );
+    }
 
     #[test]
     fn a_text_with_expressions_becomes_one_expression() {

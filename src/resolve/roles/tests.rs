@@ -362,7 +362,8 @@ fn objects_are_a_job_in_the_image_of_those_who_keep_them() {
     assert_eq!(job.image.familiar(), "mastic/clients:latest");
     assert_eq!(job.depends_on.keys().collect::<Vec<_>>(), ["sql"]);
     let entrypoint = job.settings.entrypoint.clone().unwrap();
-    assert_eq!(entrypoint[4..], ["/usr/lib/objects", "user", "apply"]);
+    assert_eq!(entrypoint[4..], ["/usr/lib/objects", "user"]);
+    assert_eq!(job.settings.command.clone().unwrap(), ["apply"]);
     let json = |index: usize| {
         let text = String::from_utf8(job.files[index].content.expose().to_vec()).unwrap();
         serde_json::from_str::<serde_json::Value>(&text).unwrap()

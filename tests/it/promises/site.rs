@@ -299,6 +299,7 @@ fn random_job(random: &mut StdRng, site: &HostDesired) -> JobDesired {
         files: Vec::new(),
         run: [JobRun::One, JobRun::Each, JobRun::Once][random.random_range(0..3)],
         depends_on: BTreeMap::new(),
+        recheck: None,
         done_when: None,
         timeout: DEFAULT_TIMEOUT,
         schedule: None,

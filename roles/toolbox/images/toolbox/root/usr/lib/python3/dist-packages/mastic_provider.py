@@ -4,6 +4,7 @@ A provider keeps objects of one kind: databases, users, vhosts. Its program is c
 document of JSON on standard input and answers with one on standard output.
 
     read    says for each item whether it exists and in what it differs; it never changes anything
+    check   the same, for programs: ends with 0 where nothing differs, and says in one line what does
     apply   makes the items so; what is right already is left alone
     delete  takes them away; what is not there is no error
 
@@ -17,7 +18,8 @@ A program has a class for each kind:
     if __name__ == "__main__":
         run({"database": Database})
 
-`Kind.__init__` gets what the providing role says under `connection`. Neither answers nor errors ever hold a secret.
+With `"overlap": true` in the document, whoever uses an object with its old credentials is still let in beside those that know
+the new ones; kinds that can do so say `can_overlap`. `Kind.__init__` gets what the providing role says under `connection`. Neither answers nor errors ever hold a secret.
 """
 
 import json
@@ -50,8 +52,11 @@ class Seen:
 class Kind:
     """A kind of objects."""
 
+    can_overlap = False
+
     def __init__(self, connection):
         self.connection = connection
+        self.overlap = False
 
     def read(self, item):
         """What is there. Changes nothing."""
@@ -85,6 +90,17 @@ def read_items(kind, items):
     return answers
 
 
+def check_items(kind, items):
+    wrong = []
+    for item in items:
+        seen = kind.read(item)
+        if not seen.exists or seen.differs:
+            wrong.append(f"{item.get('name')}: {'other ' + ', '.join(seen.differs) if seen.exists else 'missing'}")
+    if wrong:
+        raise Refused("; ".join(wrong))
+    return []
+
+
 def apply_items(kind, items):
     answers = []
     for item in items:
@@ -113,7 +129,7 @@ def delete_items(kind, items):
     return answers
 
 
-VERBS = {"read": read_items, "apply": apply_items, "delete": delete_items}
+VERBS = {"read": read_items, "check": check_items, "apply": apply_items, "delete": delete_items}
 
 
 def fail(code, message):
@@ -137,6 +153,10 @@ def run(kinds):
         fail(DATA, 'standard input is no document {"connection": {...}, "items": [{...}]}')
     try:
         kind = kinds[words[0]](connection)
+        if document.get("overlap") is True:
+            if not kind.can_overlap:
+                raise Refused(f"a {words[0]} cannot have two passwords at a time")
+            kind.overlap = True
         try:
             answers = VERBS[words[-1]](kind, items)
         finally:
