@@ -11,10 +11,12 @@ pub mod known_hosts;
 #[cfg(test)]
 mod known_hosts_tests;
 pub mod kolla;
+pub mod layering;
 pub mod leaves;
 pub mod mounts;
 pub mod node;
 pub mod ports;
+pub mod range;
 pub mod read;
 pub mod role;
 pub mod scalars;

@@ -12,9 +12,9 @@ use crate::model::names::{HostName, NetworkName, RoleName, ServiceName, VolumeNa
 use crate::model::network::{NetworkSpec, VolumeSpec};
 use crate::model::procedure::Behaviour;
 use crate::model::secret::Sensitive;
-use crate::parse::container::over_defaults;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::parse::keys::ours::{JOB, SERVICE};
+use crate::parse::layering::over_defaults;
 use crate::parse::node::Node;
 use crate::parse::shape::{self, Shape};
 use crate::parse::site::{Connection, Written};

@@ -3,8 +3,8 @@
 use serde_json::{Value as Json, json};
 
 use crate::model::names::HostName;
-use crate::parse::container::over_defaults;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics};
+use crate::parse::layering::over_defaults;
 use crate::parse::node::{Layer, Node, Provenance};
 use crate::parse::suggest::did_you_mean;
 use crate::port::site_files::SiteFiles;

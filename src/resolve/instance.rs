@@ -486,5 +486,5 @@ pub fn over_service(service: &Node, job: &Node) -> Node {
             mapping.shift_remove("kolla");
         }
     }
-    crate::parse::container::over_defaults(&base, job)
+    crate::parse::layering::over_defaults(&base, job)
 }

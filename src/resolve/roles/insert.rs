@@ -5,8 +5,8 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::model::names::{FilesetName, JobName, NameError, ServiceName};
-use crate::parse::container::lay_over;
 use crate::parse::diagnostic::Diagnostic;
+use crate::parse::layering::lay_over;
 use crate::parse::node::{Entry as NodeEntry, Mapping, Node, Value};
 use crate::parse::role::RoleUse;
 use crate::parse::site::{Site, Written};
