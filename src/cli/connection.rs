@@ -47,6 +47,6 @@ pub fn engine(place: &Place) -> Result<DockerEngine, CommandError> {
     let (names, connection) = found.unzip();
     let (site, host) =
         names.map_or_else(|| Ok((SiteName::unknown(), HostName::new("localhost")?)), Ok::<_, CommandError>)?;
-    let (engine, _) = host_files::change(&connect_options(connection)?, &place.state, &site, &host)?;
+    let (engine, _) = host_files::change(&connect_options(connection)?, &place.state, &site, &host, None)?;
     Ok(engine)
 }

@@ -19,7 +19,7 @@ use crate::edge::docker::{ConnectOptions, DockerObserver};
 use crate::edge::facts::EngineFacts;
 use crate::edge::files::DiskFiles;
 use crate::edge::fleet_source::FleetSource;
-use crate::edge::host_files;
+use crate::edge::host_files::{self, Early};
 use crate::edge::lock::{LockError, StateLock};
 use crate::edge::measured::Measured;
 use crate::edge::prober::prober_of;
@@ -125,6 +125,7 @@ struct Surroundings<'a> {
     key: Vec<u8>,
     metrics: Arc<Metrics>,
     published: Arc<Published>,
+    early: Option<Early>,
 }
 
 impl World {
@@ -136,6 +137,7 @@ impl World {
         };
         let key = site_key(&place.state, access);
         let source = place.request.clone().map(DiskSource::new);
+        let early = ask_early(&place.state);
         let prepared = source.as_ref().map(|source| source.prepare(&key));
         // Only where there may be other hosts is it worth another look at the site.
         let alone = matches!(&prepared, None | Some(Ok(Prepared { hosts: 1, .. })));
@@ -143,7 +145,7 @@ impl World {
             Some(reach) => Self::of_many(place, access, lock, key, reach).await,
             None => {
                 let prepared = prepared.and_then(Result::ok);
-                Self::of_one(place, access, lock, key, source, prepared).await
+                Self::of_one(place, access, lock, key, source, prepared, early).await
             }
         }
     }
@@ -154,7 +156,7 @@ impl World {
         let key = site_key(&place.state, Access::Act);
         let source = place.request.clone().map(DiskSource::new);
         let prepared = source.as_ref().and_then(|source| source.prepare(&key).ok());
-        Self::of_one(place, Access::Act, lock, key, source, prepared).await
+        Self::of_one(place, Access::Act, lock, key, source, prepared, None).await
     }
 
     /// The agent of a host that meets the others elsewhere, and takes its site from there.
@@ -169,8 +171,15 @@ impl World {
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("MASTIC_COMMIT"))?);
         let published = Published::new(site.clone(), metrics.clone());
         let (key, access) = (site_key(&place.state, Access::Act), Access::Act);
-        let around =
-            Surroundings { site: &site, state: &place.state, access, key, metrics, published: published.clone() };
+        let around = Surroundings {
+            site: &site,
+            state: &place.state,
+            access,
+            key,
+            metrics,
+            published: published.clone(),
+            early: None,
+        };
         let store = DiskStore::open(&place.state);
         // However others would reach this host: the agent is there.
         let ports = around.ports(store, host, &connect_options(None)?, coordinator, source)?;
@@ -185,6 +194,7 @@ impl World {
         key: Vec<u8>,
         source: Option<DiskSource>,
         prepared: Option<Prepared>,
+        early: Option<Early>,
     ) -> Result<Self, CommandError> {
         let is_valid = place.request.is_none() || prepared.is_some();
         let asks_facts = prepared.as_ref().and_then(|prepared| prepared.asks_facts.clone());
@@ -202,8 +212,15 @@ impl World {
         };
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), env!("MASTIC_COMMIT"))?);
         let published = Published::new(site.clone(), metrics.clone());
-        let around =
-            Surroundings { site: &site, state: &place.state, access, key, metrics, published: published.clone() };
+        let around = Surroundings {
+            site: &site,
+            state: &place.state,
+            access,
+            key,
+            metrics,
+            published: published.clone(),
+            early,
+        };
         let coordinator = Arc::new(LocalCoordinator::new(&place.state, host.clone()));
         let ports = around.ports(store, host.clone(), &connect_options(connection)?, coordinator, source)?;
         if let Some(moving) = asks_facts {
@@ -242,6 +259,7 @@ impl World {
                 key: key.clone(),
                 metrics: metrics.clone(),
                 published: Published::new(reach.site.clone(), metrics.clone()),
+                early: None,
             };
             let store = DiskStore::of_host(&place.state, &one.host);
             let options = or_nowhere(connect_options(Some((one.connection, reach.directory.clone()))));
@@ -346,6 +364,15 @@ async fn clean(state: &Path) -> Result<(), CommandError> {
     Ok(())
 }
 
+/// Where a host's state lies, its engine is most likely the one of this machine: it is asked while the site is read. If it
+/// is another one after all, nobody hears the answers.
+fn ask_early(state: &Path) -> Option<Early> {
+    if !state.join("accepted.json").exists() {
+        return None;
+    }
+    Early::begin(connect_options(None).ok()?, state)
+}
+
 /// The key of the site; empty where there is none and none is to be made.
 fn site_key(state: &Path, access: Access) -> Vec<u8> {
     match access {
@@ -368,22 +395,22 @@ impl Surroundings<'_> {
         coordinator: Arc<dyn Coordinator>,
         source: Arc<dyn SiteSource>,
     ) -> Result<Ports, CommandError> {
-        let Self { site, state, access, key, metrics, published } = self;
+        let Self { site, state, access, key, metrics, published, early } = self;
         let store = Arc::new(store);
         let mut commands: Option<Arc<dyn Commands>> = None;
         if access == Access::Attend {
-            let (engine, _) = host_files::change(options, state, site, &host)?;
+            let (engine, _) = host_files::change(options, state, site, &host, None)?;
             commands = Some(Arc::new(engine));
         }
         let (engine, files, store, prober, observer): Doors = match access {
             Access::Look | Access::Attend => {
-                let (observer, files) = host_files::observe(options, state, site, &host)?;
+                let (observer, files) = host_files::observe(options, state, site, &host, early)?;
                 let store = ReadOnlyStore::over(store).with_key(key);
                 let (prober, asked) = (prober_of(&observer), observer.clone());
                 (Arc::new(ReadOnlyEngine(observer)), Arc::new(ReadOnlyFiles(files)), Arc::new(store), prober, asked)
             }
             Access::Act => {
-                let (engine, files) = host_files::change(options, state, site, &host)?;
+                let (engine, files) = host_files::change(options, state, site, &host, early)?;
                 let (prober, asked) = (prober_of(engine.observer()), engine.observer().clone());
                 let engine = Arc::new(Measured::new(engine, host, metrics.clone()));
                 commands = Some(engine.clone());

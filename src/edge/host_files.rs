@@ -27,16 +27,45 @@ pub enum HostError {
     Files(#[from] FilesError),
 }
 
+/// An engine of this machine that is asked before it is known whether it is the right one.
+pub struct Early {
+    options: ConnectOptions,
+    observer: DockerObserver,
+}
+
+impl Early {
+    /// Begins to ask, if the engine is one of this machine.
+    pub fn begin(options: ConnectOptions, state: &Path) -> Option<Self> {
+        let Endpoint::Unix(_) = options.endpoint else { return None };
+        let observer = DockerObserver::with_files(&options, Arc::new(DiskFiles::open(state).ok()?)).ok()?;
+        observer.look_ahead();
+        Some(Self { options, observer })
+    }
+}
+
+/// What was asked early, if it is the right engine; else one that nobody has asked anything.
+fn observer(
+    early: Option<Early>,
+    options: &ConnectOptions,
+    files: Arc<dyn ObserveFiles>,
+) -> Result<DockerObserver, ConnectError> {
+    match early {
+        Some(early) if early.options == *options => Ok(early.observer),
+        _ => DockerObserver::with_files(options, files),
+    }
+}
+
 /// Engine and files, to be looked at. `state` is the local state directory.
 pub fn observe(
     options: &ConnectOptions,
     state: &Path,
     site: &SiteName,
     host: &HostName,
+    early: Option<Early>,
 ) -> Result<(DockerObserver, Arc<dyn ObserveFiles>), HostError> {
     if let Endpoint::Unix(_) = options.endpoint {
         let files: Arc<dyn ObserveFiles> = Arc::new(DiskFiles::open(state)?);
-        return Ok((DockerObserver::with_files(options, files.clone())?, files));
+        return Ok((observer(early, options, files.clone())?, files));
     }
     let root = Root::new(HOST_STATE, site, host)?;
     let observer = DockerObserver::new(options, root.managed_path())?;
@@ -49,10 +78,11 @@ pub fn change(
     state: &Path,
     site: &SiteName,
     host: &HostName,
+    early: Option<Early>,
 ) -> Result<(DockerEngine, Arc<dyn Files>), HostError> {
     if let Endpoint::Unix(_) = options.endpoint {
         let files = Arc::new(DiskFiles::open(state)?);
-        let observer = DockerObserver::with_files(options, files.clone())?;
+        let observer = observer(early, options, files.clone())?;
         return Ok((DockerEngine::over(observer), files));
     }
     let root = Root::new(HOST_STATE, site, host)?;

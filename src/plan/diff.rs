@@ -126,15 +126,15 @@ fn settings(
         if field == "network_mode" && !desired.networks.is_empty() {
             continue;
         }
-        let value = seen.get(field).cloned().unwrap_or(Value::Null);
-        if is_same(field, &expected, &value, host) {
+        let value = seen.get(field).unwrap_or(&Value::Null);
+        if is_same(field, &expected, value, host) {
             continue;
         }
         let updatable = UPDATABLE.contains(&field) && wanted.contains_key(field);
         push(
             desired,
             field,
-            &value,
+            value,
             &expected,
             if updatable { Disruption::Update } else { Disruption::Replace },
             field,

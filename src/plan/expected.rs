@@ -3,6 +3,7 @@
 //! A daemon's defaults are never expected: where a spec says nothing and no neutral value holds on every daemon, the
 //! setting is compared only if the spec set it when the container was made (label `mastic.fields`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -13,11 +14,17 @@ use crate::model::settings::ContainerSettings;
 
 /// What is expected of one setting.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Expected {
+pub enum Expected<'a> {
     /// This value.
-    Value(Value),
+    Value(Cow<'a, Value>),
     /// Nothing that could be compared.
     Anything,
+}
+
+impl From<Value> for Expected<'_> {
+    fn from(value: Value) -> Self {
+        Self::Value(Cow::Owned(value))
+    }
 }
 
 /// Settings that no daemon fills by itself: unset means this.
@@ -109,13 +116,13 @@ pub const WHOLE_FIELDS: [&str; 59] = [
 ];
 
 /// What is expected of `field`, given the spec's settings as a map.
-pub fn expected(
+pub fn expected<'a>(
     field: &str,
     desired: &ContainerSettings,
-    values: &Map<String, Value>,
+    values: &'a Map<String, Value>,
     image: Option<&ImageDefaults>,
     set_at_creation: &str,
-) -> Expected {
+) -> Expected<'a> {
     match field {
         "expose" => return exposed(desired, image),
         "healthcheck" => return healthcheck(desired, image),
@@ -126,10 +133,10 @@ pub fn expected(
         _ => {}
     }
     if let Some(value) = values.get(field) {
-        return Expected::Value(value.clone());
+        return Expected::Value(Cow::Borrowed(value));
     }
     if let Some(value) = neutral(field) {
-        return Expected::Value(value);
+        return value.into();
     }
     let from_image = image.and_then(|image| match field {
         "user" => Some(json!(image.user)),
@@ -140,26 +147,26 @@ pub fn expected(
         _ => None,
     });
     if let Some(value) = from_image {
-        return Expected::Value(value);
+        return value.into();
     }
-    if set_at_creation.split(',').any(|set| set == field) { Expected::Value(Value::Null) } else { Expected::Anything }
+    if set_at_creation.split(',').any(|set| set == field) { Value::Null.into() } else { Expected::Anything }
 }
 
-fn exposed(desired: &ContainerSettings, image: Option<&ImageDefaults>) -> Expected {
+fn exposed(desired: &ContainerSettings, image: Option<&ImageDefaults>) -> Expected<'static> {
     let Some(image) = image else { return Expected::Anything };
     let mut ports: Vec<String> = image.expose.clone();
     ports.extend(desired.expose.iter().flatten().cloned());
     ports.extend(desired.ports.iter().flatten().map(|port| format!("{}/{}", port.target, port.protocol)));
     ports.sort();
     ports.dedup();
-    Expected::Value(json!(ports))
+    json!(ports).into()
 }
 
 /// Docker fills what a check leaves open from the image's.
-fn healthcheck(desired: &ContainerSettings, image: Option<&ImageDefaults>) -> Expected {
+fn healthcheck(desired: &ContainerSettings, image: Option<&ImageDefaults>) -> Expected<'static> {
     let Some(own) = &desired.healthcheck else { return Expected::Anything };
     if own.test.first().is_some_and(|word| word == "NONE") {
-        return Expected::Value(json!({ "test": ["NONE"] }));
+        return json!({ "test": ["NONE"] }).into();
     }
     let mut merged = own.clone();
     let Some(image) = image else { return Expected::Anything };
@@ -173,7 +180,7 @@ fn healthcheck(desired: &ContainerSettings, image: Option<&ImageDefaults>) -> Ex
         merged.start_period = merged.start_period.or(base.start_period);
         merged.start_interval = merged.start_interval.or(base.start_interval);
     }
-    Expected::Value(json!(merged))
+    json!(merged).into()
 }
 
 /// The environment that a container of the image should have.

@@ -3,13 +3,15 @@
 //! They are keyed (HMAC-SHA256 with the site's key), because they stand in labels and a plain digest of a short secret
 //! is as good as the secret. They are versioned: a hash of another version is compared with nothing.
 
+use std::fmt::Write as _;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::desired::{InstanceDesired, JobDesired};
-use crate::model::file::{FileSpec, OnChange};
+use crate::model::file::OnChange;
 use crate::model::settings::UPDATABLE;
 
 /// Version of what goes into the hashes. A change of it restarts nothing: mismatches are looked into field by field.
@@ -20,68 +22,67 @@ const DIGITS: usize = 32;
 
 /// Fills in both hashes of an instance. What is only for people (shown texts, sources, what is hidden) is not in them.
 pub fn seal_instance(instance: &mut InstanceDesired, key: &[u8]) {
-    instance.create_hash = hash(key, "create", &create_input(instance));
-    instance.input_hash =
-        hash(key, "input", &spec(instance, &instance.files, &["create_hash", "input_hash", "sensitive", "steps"]));
+    let mut fields = fields(plain(&*instance));
+    fields.retain(|field, _| !matches!(field.as_str(), "create_hash" | "input_hash" | "sensitive" | "steps"));
+    let files = fields.entry("files").or_insert_with(|| Value::Array(Vec::new()));
+    files.as_array_mut().into_iter().flatten().for_each(for_programs);
+    let fields = fields;
+    instance.create_hash = hash(key, "create", |text| write_create(&fields, text));
+    instance.input_hash = hash(key, "input", |text| write_entries(&fields, |_| true, text));
 }
 
 /// Fills in what makes a job run again: its `inputs` where it declares them, else image, settings and files.
 pub fn seal_job(job: &mut JobDesired, inputs: Option<&Value>, key: &[u8]) {
     let input = match inputs {
         Some(inputs) => json!({ "inputs": inputs }),
-        None => object([
-            ("image", plain(&job.image)),
-            ("settings", plain(&job.settings)),
-            ("files", job.files.iter().map(file).collect()),
-        ]),
+        None => {
+            let mut files = plain(&job.files);
+            files.as_array_mut().into_iter().flatten().for_each(for_programs);
+            json!({ "image": job.image, "settings": job.settings, "files": files })
+        }
     };
-    job.input_hash = hash(key, "job", &input);
+    job.input_hash = hash(key, "job", |text| write_canonical(&input, text));
 }
 
 /// A name for what a change is about: the same where nothing of that has changed.
 pub fn version(key: &[u8], about: &Value) -> String {
-    hash(key, "change", about)
+    hash(key, "change", |text| write_canonical(about, text))
 }
 
-fn create_input(instance: &InstanceDesired) -> Value {
-    let mut settings = plain(&instance.settings);
-    if let Value::Object(settings) = &mut settings {
-        settings.retain(|field, _| !UPDATABLE.contains(&field.as_str()));
+/// What of an instance needs a replace: its image, settings and files of that class.
+fn write_create(fields: &Map<String, Value>, text: &mut String) {
+    text.push_str("{\"files\":[");
+    let replace = plain(&OnChange::Replace);
+    let files = fields.get("files").and_then(Value::as_array).into_iter().flatten();
+    let fixed = files.filter_map(Value::as_object).filter(|file| file.get("on_change") == Some(&replace));
+    for (index, file) in fixed.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_entries(file, |field| matches!(field, "target" | "content" | "mode" | "owner" | "group"), text);
     }
-    let fixed = instance.files.iter().filter(|file| file.on_change == OnChange::Replace);
-    let files = fixed.map(|file| {
-        object([
-            ("target", plain(&file.target)),
-            ("content", plain(&file.content)),
-            ("mode", plain(&file.mode)),
-            ("owner", plain(&file.owner)),
-            ("group", plain(&file.group)),
-        ])
-    });
-    object([("image", plain(&instance.image)), ("settings", settings), ("files", files.collect())])
-}
-
-/// As `json!` makes it, which copies what it is made of.
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
-}
-
-fn spec(value: &impl Serialize, files: &[FileSpec], without: &[&str]) -> Value {
-    let mut value = plain(value);
-    if let Value::Object(fields) = &mut value {
-        fields.retain(|field, _| !without.contains(&field.as_str()));
-        fields.insert("files".to_owned(), files.iter().map(file).collect());
+    text.push_str("],\"image\":");
+    write_canonical(fields.get("image").unwrap_or(&Value::Null), text);
+    text.push_str(",\"settings\":");
+    match fields.get("settings") {
+        Some(Value::Object(settings)) => write_entries(settings, |field| !UPDATABLE.contains(&field), text),
+        _ => text.push_str("{}"),
     }
-    value
+    text.push('}');
 }
 
-/// A file without what is only for people.
-fn file(file: &FileSpec) -> Value {
-    let mut value = plain(file);
-    if let Value::Object(fields) = &mut value {
+/// Takes from a file what is only for people.
+fn for_programs(file: &mut Value) {
+    if let Value::Object(fields) = file {
         fields.retain(|field, _| !matches!(field.as_str(), "shown" | "source"));
     }
-    value
+}
+
+fn fields(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
 }
 
 fn plain(value: &impl Serialize) -> Value {
@@ -89,10 +90,11 @@ fn plain(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-fn hash(key: &[u8], purpose: &str, input: &Value) -> String {
+fn hash(key: &[u8], purpose: &str, write: impl FnOnce(&mut String)) -> String {
     // The purpose keeps equal inputs of different hashes apart.
-    let mut text = format!("[{HASH_VERSION},\"{purpose}\",");
-    write_canonical(input, &mut text);
+    let mut text = String::with_capacity(1024);
+    let _ = write!(text, "[{HASH_VERSION},\"{purpose}\",");
+    write(&mut text);
     text.push(']');
     let mut digits = hex::encode(keyed(key, text.as_bytes()));
     digits.truncate(DIGITS);
@@ -130,23 +132,26 @@ fn write_canonical(value: &Value, text: &mut String) {
             }
             text.push(']');
         }
-        Value::Object(entries) => {
-            let mut entries: Vec<_> = entries.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| key.as_str());
-            text.push('{');
-            for (index, (key, item)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                write_text(key, text);
-                text.push(':');
-                write_canonical(item, text);
-            }
-            text.push('}');
-        }
+        Value::Object(entries) => write_entries(entries, |_| true, text),
         Value::String(string) => write_text(string, text),
         scalar => text.push_str(&scalar.to_string()),
     }
+}
+
+/// Those of the entries that are chosen.
+fn write_entries(entries: &Map<String, Value>, chosen: impl Fn(&str) -> bool, text: &mut String) {
+    let mut entries: Vec<_> = entries.iter().filter(|(key, _)| chosen(key)).collect();
+    entries.sort_unstable_by_key(|(key, _)| key.as_str());
+    text.push('{');
+    for (index, (key, item)) in entries.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write_text(key, text);
+        text.push(':');
+        write_canonical(item, text);
+    }
+    text.push('}');
 }
 
 fn write_text(string: &str, text: &mut String) {
@@ -165,7 +170,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::file::{Owner, Shown};
+    use crate::model::file::{FileSpec, Owner, Shown};
     use crate::model::image::ImageRef;
     use crate::model::secret::Sensitive;
     use crate::model::settings::{Mount, RestartPolicy};

@@ -33,7 +33,7 @@ impl DockerObserver {
 
     /// The labels of a container; none where there is no such container.
     pub async fn labels(&self, container: &str) -> Answer<Option<Labels>> {
-        match self.inspect(container).await {
+        match self.transport.inspect(container).await {
             Ok(found) => Ok(Some(found.config.labels)),
             Err(EngineError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),

@@ -202,7 +202,7 @@ impl Engine for DockerEngine {
     async fn stop_container(&self, id: &str, grace: Option<i64>) -> Answer<()> {
         let own = match grace {
             Some(grace) => grace,
-            None => self.observer.inspect(id).await?.config.stop_timeout.unwrap_or(OWN_GRACE),
+            None => self.observer.transport.inspect(id).await?.config.stop_timeout.unwrap_or(OWN_GRACE),
         };
         // A negative grace waits for ever; we do not.
         let limit = u64::try_from(own).map_or(WORK, |own| Span::seconds(own.saturating_add(AFTER_GRACE)));
@@ -233,7 +233,7 @@ impl Engine for DockerEngine {
             Err(EngineError::NotFound(_)) => Ok(()),
             Err(EngineError::Conflict(text)) if text.contains("already in progress") => {
                 for _ in 0..STEPS {
-                    if let Err(EngineError::NotFound(_)) = self.observer.inspect(id).await {
+                    if let Err(EngineError::NotFound(_)) = self.observer.transport.inspect(id).await {
                         return Ok(());
                     }
                     tokio::time::sleep(STEP).await;
@@ -247,7 +247,7 @@ impl Engine for DockerEngine {
     async fn update_container(&self, id: &str, change: &LimitChange) -> Answer<()> {
         let mut settings = change.settings.clone();
         if settings.mem_limit.is_some() && settings.memswap_limit.is_none() {
-            let host = self.observer.inspect(id).await?.host_config;
+            let host = self.observer.transport.inspect(id).await?.host_config;
             settings = with_swap(&settings, host.memory.unwrap_or_default(), host.memory_swap.unwrap_or_default());
         }
         let body = serde_json::to_value(limits::update(&settings)?)
@@ -297,7 +297,8 @@ impl Engine for DockerEngine {
         create::check_attachment(attachment, self.observer.api().await?)?;
         match self.attach(network, id, attachment).await {
             Err(EngineError::Refused(text)) if text.contains("already exists in network") => {
-                let attached = self.observer.inspect(id).await?.network_settings.networks.contains_key(network);
+                let attached =
+                    self.observer.transport.inspect(id).await?.network_settings.networks.contains_key(network);
                 if attached { Ok(()) } else { Err(EngineError::Failed(text)) }
             }
             other => other,

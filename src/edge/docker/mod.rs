@@ -6,11 +6,13 @@
 //! Requests go through one pool of connections. A reply that streams (events, logs, a pull, the output of a
 //! command) keeps a connection of its own, so it never holds up a question.
 
+mod ahead;
 mod archive;
 mod archives;
 mod build;
 mod connect;
 mod convert;
+mod convert_image;
 mod create;
 mod engine;
 mod errors;

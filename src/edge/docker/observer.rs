@@ -12,9 +12,10 @@ use futures_util::stream::BoxStream;
 use http::Method;
 use serde::Deserialize;
 
+use super::ahead::Ahead;
 use super::connect::{ConnectError, ConnectOptions};
 use super::transport::{Transport, escape};
-use super::{archive, convert, events, logs, network, version, wire};
+use super::{archive, convert, convert_image, events, logs, network, version, wire};
 use crate::edge::ssh::SshLink;
 use crate::model::facts::HostFacts;
 use crate::model::fileset::{self, Contents};
@@ -42,6 +43,7 @@ pub struct DockerObserver {
     managed: ManagedPath,
     /// Of the last version that was seen.
     api: Arc<Mutex<Option<(u32, u32)>>>,
+    ahead: Ahead,
 }
 
 impl DockerObserver {
@@ -49,12 +51,17 @@ impl DockerObserver {
     pub fn new(options: &ConnectOptions, managed: ManagedPath) -> Result<Self, ConnectError> {
         let transport = Transport::new(options)?;
         let docker = transport.bollard()?;
-        Ok(Self { transport, docker, managed, api: Arc::default() })
+        Ok(Self { transport, docker, managed, api: Arc::default(), ahead: Ahead::default() })
     }
 
     /// The same, asking `files` which sources of mounts are ours.
     pub fn with_files(options: &ConnectOptions, files: Arc<dyn ObserveFiles>) -> Result<Self, ConnectError> {
         Self::new(options, Arc::new(move |source| files.managed_path(source)))
+    }
+
+    /// Begins to ask what everybody asks first. Whoever asks for the same later has the answers sooner.
+    pub fn look_ahead(&self) {
+        self.ahead.begin(&self.transport);
     }
 
     /// Where the engine is, as people write it.
@@ -106,10 +113,6 @@ impl DockerObserver {
         }
     }
 
-    pub(super) async fn inspect(&self, id: &str) -> Answer<wire::Container> {
-        self.transport.get(&format!("/containers/{}/json", escape(id))).await
-    }
-
     /// The id of an image; an error where there is none.
     pub(super) async fn image(&self, reference: &str) -> Answer<wire::Image> {
         self.transport.get(&format!("/images/{}/json", escape(reference))).await
@@ -134,21 +137,28 @@ impl ObserveEngine for DockerObserver {
     }
 
     async fn list_containers(&self) -> Answer<Vec<ContainerSummary>> {
-        let list: Vec<wire::ListedContainer> = self.transport.get("/containers/json?all=true").await?;
-        Ok(list.into_iter().map(convert::summary).collect())
+        let list = match self.ahead.list().await {
+            Some(early) => early,
+            None => self.transport.list().await,
+        };
+        Ok(list?.into_iter().map(convert::summary).collect())
     }
 
     async fn inspect_container(&self, id: &str) -> Answer<ObservedContainer> {
-        Ok(convert::container(self.inspect(id).await?, &*self.managed))
+        let container = match self.ahead.container(id).await {
+            Some(early) => early,
+            None => self.transport.inspect(id).await,
+        };
+        Ok(convert::container(container?, &*self.managed))
     }
 
     async fn list_images(&self) -> Answer<Vec<ImageSummary>> {
         let list: Vec<wire::ListedImage> = self.transport.get("/images/json").await?;
-        Ok(list.iter().map(convert::image_summary).collect())
+        Ok(list.iter().map(convert_image::image_summary).collect())
     }
 
     async fn inspect_image(&self, reference: &str) -> Answer<ObservedImage> {
-        Ok(convert::image(self.image(reference).await?))
+        Ok(convert_image::image(self.image(reference).await?))
     }
 
     async fn list_networks(&self) -> Answer<Vec<ObservedNetwork>> {
@@ -189,7 +199,7 @@ impl ObserveEngine for DockerObserver {
 
     async fn logs(&self, id: &str, follow: bool, lines: Option<usize>) -> Answer<BoxStream<'static, Answer<LogChunk>>> {
         // Only this tells frames from a terminal's plain bytes: before API 1.42 the reply does not.
-        let terminal = self.inspect(id).await?.config.tty;
+        let terminal = self.transport.inspect(id).await?.config.tty;
         let tail = lines.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
         let path = format!("/containers/{}/logs?stdout=true&stderr=true&follow={follow}&tail={tail}", escape(id));
         let response =

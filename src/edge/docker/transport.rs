@@ -30,7 +30,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::connect::{ConnectError, ConnectOptions, Endpoint, tls_config};
-use super::errors;
+use super::{errors, wire};
 use crate::edge::ssh::{SshConnector, SshLink};
 use crate::model::time::Span;
 use crate::port::engine::{Answer, EngineError};
@@ -162,6 +162,16 @@ impl Transport {
             read_json(self.collect(response).await?.as_ref())
         })
         .await
+    }
+
+    /// All containers, running or not.
+    pub(super) async fn list(&self) -> Answer<Vec<wire::ListedContainer>> {
+        self.get("/containers/json?all=true").await
+    }
+
+    /// One container, by id or name.
+    pub(super) async fn inspect(&self, id: &str) -> Answer<wire::Container> {
+        self.get(&format!("/containers/{}/json", escape(id))).await
     }
 
     /// Sends JSON and gets JSON.
