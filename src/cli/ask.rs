@@ -88,5 +88,5 @@ pub fn something_is_kept(state: &Path) -> Result<(), CommandError> {
         return Ok(());
     }
     let message = format!("nothing was ever applied with the state directory {}", state.display());
-    Err(CommandError::failed(message).hinted("apply a site first, or name the right directory with --state-dir"))
+    Err(CommandError::failed(message).hinted("name a site with `-f PATH` (`mastic init` starts one) and apply it, or name the right directory with --state-dir"))
 }

@@ -56,7 +56,15 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
 
 /// The plan as it is now: of the site that was named, else of what is in force.
 pub(super) async fn look(global: &Global) -> Result<PlanView, CommandError> {
-    let place = global.place();
+    look_at(global.place()).await
+}
+
+/// The plan of what is in force, whatever the site says by now.
+pub(super) async fn look_at_accepted(global: &Global) -> Result<PlanView, CommandError> {
+    look_at(Place { request: None, ..global.place() }).await
+}
+
+async fn look_at(place: Place) -> Result<PlanView, CommandError> {
     let agent = if place.etcd.is_some() { None } else { AgentClient::find(&place.state).await? };
     let outcome = match (&place.request, agent) {
         // Of what was pushed; `push --dry-run` tells what a push would change.

@@ -7,7 +7,7 @@ use crate::edge::agent_client::AgentClient;
 use crate::edge::clock::SystemClock;
 use crate::model::names::RoleName;
 use crate::port::clock::Clock as _;
-use crate::report::status::SiteStatus;
+use crate::report::status::{BadSiteFile, SiteStatus};
 use crate::report::status_text::{self, Look};
 
 use super::args::{Global, Selection};
@@ -61,10 +61,11 @@ pub(super) async fn look(global: &Global) -> Result<SiteStatus, CommandError> {
         applied.clone()?;
     }
     let world = World::open(&place, Access::Look, "status").await?;
-    if applied.is_err() {
+    let bad_site = match world.valid_site(&place) {
         // Of a site that was never applied, its own words are all there is.
-        world.valid_site(&place)?;
-    }
+        Err(error) if applied.is_err() => return Err(error),
+        result => result.err(),
+    };
     let outcome = Door::Own(Box::new(world)).run(Command::Status, applied.is_err(), |_| {}).await?;
     match outcome.data {
         Some(data) if outcome.code == OutcomeCode::Done => {
@@ -73,6 +74,11 @@ pub(super) async fn look(global: &Global) -> Result<SiteStatus, CommandError> {
                 status.generation = 0;
                 status.settle();
             }
+            status.bad_site_file = bad_site.and_then(|error| error.diagnostics).map(|diagnostics| BadSiteFile {
+                since: SystemClock.now(),
+                errors: diagnostics.len(),
+                message: diagnostics.render(false),
+            });
             Ok(status)
         }
         _ => Err(CommandError::from_outcome(&outcome)),

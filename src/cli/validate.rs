@@ -28,7 +28,8 @@ pub fn run(global: &Global, _: &Options) -> Result<Exit, CommandError> {
     output::show(global, &json!({"valid": true, "diagnostics": warnings.to_json()}), || {
         let hosts = compiled.iter().map(|host| {
             let (services, jobs) = (host.desired.services.len(), host.desired.jobs.len());
-            format!("{}: {services} services, {jobs} jobs\n", host.desired.host)
+            let many = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+            format!("{}: {}, {}\n", host.desired.host, many(services, "service"), many(jobs, "job"))
         });
         hosts.chain(["valid\n".to_owned()]).collect()
     })?;

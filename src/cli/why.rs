@@ -28,7 +28,15 @@ pub async fn run(global: &Global, options: &Options) -> Result<Exit, CommandErro
     let Subject { global, home, name } = Subject::find(global, &options.service)?;
     let (global, name) = (&global, name.as_str());
     let seen = status::look(global).await?;
-    let planned = plan::look(global).await?;
+    let planned = match plan::look(global).await {
+        // What is in force can be explained while somebody is in the middle of an edit.
+        Err(error) if error.exit == Exit::InvalidSite => {
+            let planned = plan::look_at_accepted(global).await.map_err(|_| error)?;
+            output::note("The site is not valid now (`mastic validate` tells why); this is about what is in force.\n");
+            planned
+        }
+        planned => planned?,
+    };
     let told = events::about(&home, name, EVENTS)?;
     let instance = seen.instances().map(|(_, instance)| instance).find(|instance| instance.service.as_str() == name);
     let job = seen.hosts.iter().flat_map(|host| &host.jobs).find(|job| job.job.as_str() == name);

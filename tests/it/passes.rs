@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mastic::report::status::SiteStatus;
 use serde_json::Value;
 
-use crate::support::{Daemon, Inside, Proxy, Sandbox, differences, docker, made_with};
+use crate::support::{Daemon, Inside, Proxy, Run, Sandbox, differences, docker, made_with};
 
 /// Longer than from one light pass to the next, and shorter than to the deep one.
 const LIGHT: u64 = 67;
@@ -79,6 +79,33 @@ async fn a_light_pass_that_finds_nothing_new_asks_two_questions_and_a_deep_one_f
     assert_eq!(inspects.count(), 4, "a list, and one look at each: {calls:#?}");
     assert!(calls.len() <= 9, "{calls:#?}");
     agent.end().await;
+}
+
+#[test]
+fn an_apply_that_asks_while_it_reads_the_site_asks_nothing_twice_and_sees_what_is() {
+    let sandbox = Sandbox::new();
+    let image = sandbox.image("early", "");
+    let proxy = Proxy::new(sandbox.path());
+    let service = format!("{{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL}}");
+    sandbox.site(&format!("  services: {{@-a: {service}, @-b: {service}, @-c: {service}}}\n"));
+    let apply = || {
+        let mut command = sandbox.command(&["apply", "--timeout", "60"]);
+        command.env("DOCKER_HOST", proxy.host());
+        proxy.take_calls();
+        Run::of(command).ok();
+        proxy.take_calls()
+    };
+    apply();
+    let ids = ["a", "b", "c"].map(|name| docker(&["inspect", "-f", "{{.Id}}", &sandbox.name(name)]));
+    let calls = apply();
+    let times = |path: &str| calls.iter().filter(|call| *call == path).count();
+    assert_eq!(times("GET /containers/json"), 1, "{calls:#?}");
+    for id in &ids {
+        assert_eq!(times(&format!("GET /containers/{id}/json")), 1, "{calls:#?}");
+    }
+    docker(&["rm", "-f", &ids[1]]);
+    assert!(apply().iter().any(|call| call == "POST /containers/create"));
+    sandbox.mastic(&["destroy", "--yes"]).ok();
 }
 
 #[tokio::test]

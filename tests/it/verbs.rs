@@ -104,6 +104,28 @@ fn a_site_is_applied_looked_at_and_destroyed_without_an_agent() {
 }
 
 #[test]
+fn what_is_in_force_can_be_looked_at_while_the_site_is_broken() {
+    let sandbox = with_site();
+    let web = sandbox.name("web");
+    fails(&sandbox, &["why", &web], 1, "nothing was ever applied");
+    sandbox.mastic(&["apply", "--timeout", "2m"]).ok();
+    sandbox.write("site.yaml", &SITE.replace("volumes: [", "volums: ["));
+
+    let status = sandbox.mastic(&["status", "-o", "json"]).json();
+    assert_eq!((&status["ready"], &status["bad_site_file"]["errors"]), (&true.into(), &1.into()), "{status}");
+    let told = sandbox.mastic(&["status"]).ok();
+    assert!(told.contains("volums"), "{told}");
+    let why = sandbox.mastic(&["why", &web]);
+    assert!(why.code == 0 && why.stdout.contains("running and ready"), "{why}");
+    assert!(why.stderr.contains("The site is not valid now"), "{why}");
+    assert_eq!(sandbox.mastic(&["logs", &web]).stdout, "started\n");
+    // What is about the site itself says what is wrong with it.
+    fails(&sandbox, &["plan"], 65, "did you mean `volumes`?");
+    fails(&sandbox, &["apply"], 65, "did you mean `volumes`?");
+    sandbox.mastic(&["destroy", "--yes"]).ok();
+}
+
+#[test]
 fn a_saved_plan_is_applied_only_while_it_is_true() {
     let sandbox = with_site();
     let web = sandbox.name("web");
