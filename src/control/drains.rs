@@ -191,10 +191,10 @@ impl Reconciler {
                         wish.ended = Some(Instant::now());
                     }
                 }
-                (_, Some(Some(ended))) => {
-                    if ended.elapsed() >= BACK || drain::is_put_back(drain, &self.all_reports(&desired)) {
-                        self.drains.wishes.remove(service);
-                    }
+                (_, Some(Some(ended)))
+                    if ended.elapsed() >= BACK || drain::is_put_back(drain, &self.all_reports(&desired)) =>
+                {
+                    self.drains.wishes.remove(service);
                 }
                 _ => {}
             }

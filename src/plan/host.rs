@@ -201,6 +201,7 @@ pub fn plan_subject(
         change: None,
         next: Next::Blocked,
         disrupts: false,
+        drains: false,
         ready: false,
         state: "waiting".to_owned(),
         conditions: Vec::new(),

@@ -98,13 +98,14 @@ mod tests {
             recheck: Some(Recheck { every: Span::seconds(64), command: vec!["check".to_owned()] }),
             timeout: Span::seconds(10),
             schedule: None,
+            step: None,
             input_hash: "1:i".to_owned(),
         }
     }
 
     /// What is next so many seconds after it was done.
     fn after(seconds: u64, db_is_ready: bool, heal: HealMode) -> Next {
-        let state = DependencyState { started: true, ready: db_is_ready, settled: true, updated: true };
+        let state = DependencyState { started: true, ready: db_is_ready, settled: true, updated: true, current: true };
         let dependencies =
             BTreeMap::from([("db".to_owned(), KnownDependency { here: Some(state), elsewhere: Vec::new() })]);
         let mut observed = HostObserved::default();
@@ -124,6 +125,7 @@ mod tests {
             desired: &Arc::new(job()),
             observed: &observed,
             memory: &HostMemory::default(),
+            changes: &[],
             dependencies: &dependencies,
             heal,
             now: DONE.plus(Span::seconds(seconds)),

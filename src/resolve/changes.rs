@@ -113,13 +113,10 @@ impl Reading<'_> {
     /// What a step does; none where the site leaves that out, or it is wrong.
     fn step(&mut self, item: &Node, reader: &mut Reader) -> Option<StepKind> {
         let (job, roll) = (item.get("job"), item.get("roll"));
-        let node = match (job, roll) {
-            (Some(node), None) | (None, Some(node)) => node,
-            _ => {
-                let message = "a step of a change needs one of `job`, `roll`";
-                self.errors.push(Diagnostic::error("K003", item.place, message));
-                return None;
-            }
+        let ((Some(node), None) | (None, Some(node))) = (job, roll) else {
+            let message = "a step of a change needs one of `job`, `roll`";
+            self.errors.push(Diagnostic::error("K003", item.place, message));
+            return None;
         };
         if let (Some(_), Some(until)) = (job, item.get("until")) {
             let message = "`until` is about `roll`; a job is done when it has ended with 0";
@@ -134,7 +131,7 @@ impl Reading<'_> {
         if !known.contains(&own.as_str()) {
             let what = if roll.is_some() { "service" } else { "job" };
             let error = Diagnostic::error("R001", node.place, format!("`{own}` is no {what} of this role"));
-            self.errors.push(error.maybe_help(did_you_mean(&own, known.into_iter())));
+            self.errors.push(error.maybe_help(did_you_mean(&own, known)));
             return None;
         }
         let name = self.used.name_of(&own);

@@ -16,14 +16,14 @@ spec:
     plain: {port: 82, frontend: {mode: http}}
 "#;
 
-const LB: &str = r#"
+const LB: &str = r"
 apiVersion: mastic/v1
 kind: Role
 metadata: {name: lb}
 spec:
   services: {lb: {image: lb}, other: {image: lb}}
   balancer: {exec: {in: lb, command: [keep]}, every: 2s}
-"#;
+";
 
 fn compiled(roles: &str, host: &str, web: &str, lb: &str) -> Result<HostDesired, String> {
     let site = format!(

@@ -392,7 +392,9 @@ impl<'a> Deciding<'a> {
                 let phase = refused(self.procedure, "no other member is ready, from which a copy could be taken");
                 let told = told(&phase);
                 let mut instructions = decision.instructions;
-                instructions.values_mut().for_each(|instructed| instructed.refused.clone_from(&told));
+                for instructed in instructions.values_mut() {
+                    instructed.refused.clone_from(&told);
+                }
                 Decision { phase, instructions, ..quiet(Phase::Idle) }
             }
             Some(ProcedureStep::Wipe { .. }) if !self.record.wiped => {
