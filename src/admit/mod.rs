@@ -13,6 +13,7 @@ pub mod procedure;
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod procedure_tests;
 pub mod rollout;
+pub mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -13,6 +13,7 @@ use crate::report::plan_view::PlanView;
 use super::args::{Global, Output, span};
 use super::ask::{Follow, ask};
 use super::error::{CommandError, Exit};
+use super::operate::Override;
 use super::output;
 use super::progress::Reporter;
 use super::validate::no_site;
@@ -32,6 +33,9 @@ pub struct Options {
     /// Try specs once more that have failed here
     #[arg(long)]
     pub retry: bool,
+    /// Whether at any time.
+    #[command(flatten)]
+    pub overrides: Override,
     /// Give up waiting after so long (90s, 10m); what was begun goes on if an agent runs
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub timeout: Option<Span>,
@@ -56,6 +60,7 @@ pub async fn run(global: &Global, options: Options) -> Result<Exit, CommandError
         plan_id,
         allow_prune: options.allow_prune,
         retry: options.retry,
+        now: options.overrides.why(),
         user: Global::user(),
         wait: Some(Wait { timeout: options.timeout }),
     });
@@ -82,6 +87,7 @@ async fn apply_pushed(global: &Global, options: Options) -> Result<Exit, Command
     let command = Command::Reconcile(Reconcile {
         allow_prune: options.allow_prune,
         retry: options.retry,
+        now: options.overrides.why(),
         user: Global::user(),
         wait: Some(Wait { timeout: options.timeout }),
         ..Reconcile::default()

@@ -166,6 +166,10 @@ pub enum Verb {
     Cordon(operate::Cordon),
     /// End a cordon
     Uncordon(operate::Uncordon),
+    /// Take no edit; what was taken goes on and is healed
+    Freeze(operate::Freeze),
+    /// End a freeze
+    Unfreeze(operate::Unfreeze),
     /// Take a machine that was set up anew, or forget one
     Host(host::Options),
     /// Try a spec once more that has failed

@@ -164,6 +164,8 @@ async fn run(arguments: Arguments) -> Result<Exit, CommandError> {
         Verb::Resume(options) => operate::resume(&global, options).await,
         Verb::Cordon(options) => operate::cordon(&global, options).await,
         Verb::Uncordon(operate::Uncordon {}) => operate::uncordon(&global).await,
+        Verb::Freeze(options) => operate::freeze(&global, options).await,
+        Verb::Unfreeze(operate::Unfreeze {}) => operate::unfreeze(&global).await,
         Verb::Host(options) => host::run(&global, options).await,
         Verb::Retry(options) => operate::retry(&global, options).await,
         Verb::RunJob(options) => operate::run_job(&global, options).await,

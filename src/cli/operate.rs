@@ -46,6 +46,23 @@ pub struct Holding {
     pub lasts: Option<Span>,
 }
 
+/// Leave to change something outside of windows and in a freeze.
+#[derive(Clone, Debug, Args)]
+pub struct Override {
+    /// Take an edit now, outside of `sync.windows` or in a freeze; needs --reason
+    #[arg(long, requires = "reason")]
+    pub now: bool,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", requires = "now")]
+    pub reason: Option<String>,
+}
+
+impl Override {
+    pub(super) fn why(self) -> Option<String> {
+        self.reason.filter(|_| self.now)
+    }
+}
+
 /// Options of `approve`.
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -55,20 +72,24 @@ pub struct Approve {
     /// The plan, as `mastic plan` and `mastic status` name it
     #[arg(value_name = "PLAN-ID")]
     pub plan_id: String,
+    /// Whether at any time.
+    #[command(flatten)]
+    pub overrides: Override,
 }
 
 /// Approves the edit that the agent holds, or applies the plan of that name.
 pub async fn approve(global: &Global, options: Approve) -> Result<Exit, CommandError> {
     let place = global.place();
-    let (user, plan_id) = (Global::user(), options.plan_id);
+    let (user, plan_id, now) = (Global::user(), options.plan_id, options.overrides.why());
     if place.etcd.is_some() || AgentClient::find(&place.state).await?.is_some() {
-        return ask_and_tell(global, "approve", Follow::Accepted, Command::Approve { plan_id, user }).await;
+        return ask_and_tell(global, "approve", Follow::Accepted, Command::Approve { plan_id, user, now }).await;
     }
     let Some(request) = &place.request else { return Err(no_site()) };
     let command = Command::Reconcile(Reconcile {
         files: request.paths.clone(),
         plan_id: Some(plan_id),
         user,
+        now,
         wait: Some(Wait::default()),
         ..Reconcile::default()
     });
@@ -252,6 +273,35 @@ pub struct Uncordon {}
 pub async fn uncordon(global: &Global) -> Result<Exit, CommandError> {
     let command = Command::ReleaseHold { kind: HoldKind::Cordon, service: None, user: Global::user() };
     ask_and_tell(global, "uncordon", Follow::Accepted, command).await
+}
+
+/// Options of `freeze`.
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mastic freeze --reason 'sale' --for 3d\n  mastic unfreeze\n  mastic apply --now --reason 'CVE-2026-1'    # in spite of it"
+)]
+pub struct Freeze {
+    /// Why and for how long.
+    #[command(flatten)]
+    pub holding: Holding,
+}
+
+/// Takes no edit; what was taken goes on, and what drifts or dies is healed.
+pub async fn freeze(global: &Global, options: Freeze) -> Result<Exit, CommandError> {
+    let Holding { reason, lasts } = options.holding;
+    let (kind, user) = (HoldKind::Freeze, Global::user());
+    ask_and_tell(global, "freeze", Follow::Accepted, Command::Hold { kind, service: None, user, reason, lasts }).await
+}
+
+/// Options of `unfreeze`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:\n  mastic unfreeze")]
+pub struct Unfreeze {}
+
+/// Ends a freeze.
+pub async fn unfreeze(global: &Global) -> Result<Exit, CommandError> {
+    let command = Command::ReleaseHold { kind: HoldKind::Freeze, service: None, user: Global::user() };
+    ask_and_tell(global, "unfreeze", Follow::Accepted, command).await
 }
 
 /// Options of `retry`.

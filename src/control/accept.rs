@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::admit::window::{self, Closed};
 use crate::model::desired::{HostDesired, SyncMode};
 use crate::model::fileset::fill_all;
 use crate::model::hold::HoldKind;
@@ -17,8 +18,19 @@ pub enum Acceptance {
     Accept(Box<HostDesired>),
     /// It waits for `mastic approve`.
     AwaitApproval(Box<HostDesired>),
+    /// It waits for its time.
+    AwaitWindow(Box<HostDesired>, Closed),
     /// A rollback pinned the state, and the source is still the one that was rolled back from.
     Pinned,
+}
+
+/// What a person has said of an edit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Consent<'a> {
+    /// This very edit was looked at.
+    pub approved: bool,
+    /// Why it is taken whatever the time is.
+    pub now: Option<&'a str>,
 }
 
 /// Whether two states ask for the same.
@@ -66,14 +78,14 @@ pub fn consider(
     read: &HostDesired,
     memory: &HostMemory,
     live_generation: u64,
-    approved: bool,
+    consent: Consent<'_>,
     now: Timestamp,
 ) -> Acceptance {
     let read = &with_what_stays(accepted, read);
     let pinned = memory.holds.iter().any(|hold| {
         hold.kind == HoldKind::Pin && hold.is_active(now) && hold.reason.ends_with(&pin_mark(&read.source_digest))
     });
-    if pinned && !approved {
+    if pinned && !consent.approved {
         return Acceptance::Pinned;
     }
     // Where the source counts for the whole site, all hosts follow its number, those too that have nothing to change.
@@ -87,8 +99,16 @@ pub fn consider(
     let mut next = read.clone();
     next.generation = next_generation(accepted, memory, live_generation).max(read.generation);
     // The first state of a host has nothing to be compared with, and nothing to disturb.
-    let waits = read.sync.edits == SyncMode::Approve && accepted.is_some() && !approved;
-    if waits { Acceptance::AwaitApproval(Box::new(next)) } else { Acceptance::Accept(Box::new(next)) }
+    if accepted.is_none() {
+        return Acceptance::Accept(Box::new(next));
+    }
+    if read.sync.edits == SyncMode::Approve && !consent.approved {
+        return Acceptance::AwaitApproval(Box::new(next));
+    }
+    match window::may_take(&read.sync.windows, &memory.holds, now) {
+        Err(closed) if consent.now.is_none() => Acceptance::AwaitWindow(Box::new(next), closed),
+        _ => Acceptance::Accept(Box::new(next)),
+    }
 }
 
 /// The end of a pin's reason, by which the source is known that it holds off.

@@ -121,6 +121,9 @@ pub enum Command {
         plan_id: String,
         /// By whom.
         user: String,
+        /// Why it is taken outside of `sync.windows`, or in a freeze.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        now: Option<String>,
     },
     /// Lets the removals of a generation that the removal guard holds back go on.
     AllowPrune {
@@ -193,6 +196,9 @@ pub struct Reconcile {
     pub allow_prune: bool,
     /// Quarantined specs are tried once more.
     pub retry: bool,
+    /// Why an edit is taken outside of `sync.windows`, or in a freeze.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub now: Option<String>,
     /// By whom.
     pub user: String,
     /// Whether to answer only when it is converged.

@@ -15,6 +15,7 @@ use crate::plan::step::Subject;
 use crate::report::event::Severity;
 
 use super::accept;
+use super::accept::Consent;
 use super::command::{Command, Outcome, OutcomeCode, Progress, Reconcile, Replies, Request, Wait};
 use super::outcome::Look;
 use super::reconciler::Reconciler;
@@ -103,8 +104,8 @@ impl Reconciler {
                 let outcome = self.may_roll_back(generation, role.as_ref());
                 replies.finish(outcome);
             }
-            Command::Approve { plan_id, user } => {
-                let outcome = self.approve(&plan_id, &user);
+            Command::Approve { plan_id, user, now } => {
+                let outcome = self.approve(&plan_id, &user, now.as_deref());
                 replies.finish(outcome);
             }
             Command::AllowPrune { generation, user } => {
@@ -182,7 +183,11 @@ impl Reconciler {
             return;
         }
         if self.mode.follow_source
-            && let Err(code) = self.read_site_as(&reconcile.user, reconcile.plan_id.is_some(), false)
+            && let Err(code) = self.read_site_as(
+                &reconcile.user,
+                Consent { approved: reconcile.plan_id.is_some(), now: reconcile.now.as_deref() },
+                false,
+            )
         {
             let message = self.bad_site.as_ref().map_or_else(String::new, |bad| bad.message.clone());
             self.decline(Outcome::not(code, message), replies);
@@ -217,7 +222,7 @@ impl Reconciler {
         self.looks.insert(Look::Light);
         self.all_dirty = true;
         if let Some(pending) = &self.pending {
-            let message = format!("{} changes wait for `mastic approve {}`", pending.changes, pending.plan_id);
+            let message = pending.waits_for();
             replies.finish(Outcome::not(OutcomeCode::Failed, message));
             return;
         }
@@ -323,6 +328,9 @@ impl Reconciler {
             return refused(format!("there is no `{word}` hold on {subject}"));
         }
         self.touched(service);
+        if kind == HoldKind::Freeze {
+            self.thaw();
+        }
         self.tell(
             Severity::Normal,
             "Released",
@@ -384,13 +392,19 @@ impl Reconciler {
         Outcome::done(format!("{job} is to run"))
     }
 
-    fn approve(&mut self, plan_id: &str, user: &str) -> Outcome {
+    fn approve(&mut self, plan_id: &str, user: &str, now: Option<&str>) -> Outcome {
         let Some(pending) = self.pending.clone() else { return refused("no edit waits for approval") };
         let (current, _) = self.preview(&pending.desired);
         if current != plan_id {
             return refused(format!("the plan that waits is {current}, not {plan_id}; look at it again"));
         }
-        if let Err(error) = self.accept(pending.desired.as_ref().clone(), user, "approved edit") {
+        if now.is_none()
+            && let Some(closed) = self.closed_for(&pending)
+        {
+            return refused(closed);
+        }
+        let cause = now.map_or_else(|| "approved edit".to_owned(), |why| format!("approved edit, at once: {why}"));
+        if let Err(error) = self.accept(pending.desired.as_ref().clone(), user, &cause) {
             return Outcome::not(OutcomeCode::Failed, error);
         }
         self.pending = None;

@@ -41,3 +41,4 @@ mod standing;
 mod turn;
 mod values;
 mod waiters;
+mod windows;

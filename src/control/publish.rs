@@ -121,11 +121,14 @@ impl Reconciler {
     fn pending_status(&self, desired: &HostDesired) -> Option<Pending> {
         if let Some(pending) = &self.pending {
             return Some(Pending {
-                kind: PendingKind::Edit,
+                kind: if pending.closed.is_some() { PendingKind::Window } else { PendingKind::Edit },
                 plan_id: Some(pending.plan_id.clone()),
                 generation: pending.desired.generation,
                 changes: pending.changes,
-                message: format!("approve it with `mastic approve {}`", pending.plan_id),
+                message: match &pending.closed {
+                    Some(closed) => format!("it {closed}; `mastic apply --now --reason TEXT` takes it at once"),
+                    None => format!("approve it with `mastic approve {}`", pending.plan_id),
+                },
                 since: pending.since,
             });
         }

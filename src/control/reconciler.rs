@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::admit::window::Closed;
 use crate::execute::{Done, Failure};
 use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::facts::SiteFacts;
@@ -170,6 +171,8 @@ pub(super) struct PendingEdit {
     pub(super) plan_id: String,
     pub(super) changes: usize,
     pub(super) since: Timestamp,
+    /// Why it waits for its time; none where it waits for a person.
+    pub(super) closed: Option<Closed>,
 }
 
 impl Reconciler {
@@ -391,6 +394,7 @@ impl Reconciler {
             .chain(self.other_failures.values().map(|(_, until, _)| *until))
             .chain(self.procedures.wake)
             .chain(self.filesets.wake)
+            .chain(self.edit_due())
             .chain(self.memory.holds.iter().filter_map(|hold| hold.until).filter(|until| *until > clock));
         for timer in timers {
             // Never sooner than a moment: a timer that has passed was seen by the turn before.

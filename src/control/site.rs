@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::admit::window::Closed;
 use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::fileset::fill_all;
 use crate::model::labels;
 use crate::model::memory::Proven;
 use crate::model::names::ServiceName;
+use crate::model::time::Timestamp;
 use crate::plan::host;
 use crate::plan::id::plan_id;
 use crate::port::store::Revision;
@@ -18,7 +20,7 @@ use crate::report::event::Severity;
 use crate::report::metrics::Phase;
 use crate::report::status::BadSiteFile;
 
-use super::accept::{self, Acceptance};
+use super::accept::{self, Acceptance, Consent};
 use super::command::OutcomeCode;
 use super::outcome::Look;
 use super::reconciler::{PendingEdit, Reconciler};
@@ -32,11 +34,11 @@ pub(super) const AGENT: &str = "agent";
 impl Reconciler {
     /// Reads the site. What cannot be read leaves in force what was accepted; [`Self::bad_site`] knows why.
     pub(super) fn read_site(&mut self, asked: bool) {
-        let _known = self.read_site_as(AGENT, false, asked);
+        let _known = self.read_site_as(AGENT, Consent::default(), asked);
     }
 
     /// The same on behalf of somebody, who is to hear whether it was taken.
-    pub(super) fn read_site_as(&mut self, user: &str, approved: bool, asked: bool) -> Result<(), OutcomeCode> {
+    pub(super) fn read_site_as(&mut self, user: &str, consent: Consent<'_>, asked: bool) -> Result<(), OutcomeCode> {
         self.read_again = None;
         let key = match self.ports.store.site_key() {
             Ok(key) => key,
@@ -59,7 +61,7 @@ impl Reconciler {
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }
-                if let Err(error) = self.consider(&loaded.desired, user, approved) {
+                if let Err(error) = self.consider(&loaded.desired, user, consent) {
                     self.bad_site(1, error);
                     self.read_again = Some(Instant::now() + READ_AGAIN);
                     return Err(OutcomeCode::Failed);
@@ -110,29 +112,37 @@ impl Reconciler {
         self.bad_site = Some(BadSiteFile { since: self.now(), errors, message });
     }
 
-    fn consider(&mut self, read: &HostDesired, user: &str, approved: bool) -> Result<(), String> {
+    fn consider(&mut self, read: &HostDesired, user: &str, consent: Consent<'_>) -> Result<(), String> {
         let now = self.now();
         let live = self.live_generation(read);
-        match accept::consider(self.desired.as_deref(), read, &self.memory, live, approved, now) {
+        match accept::consider(self.desired.as_deref(), read, &self.memory, live, consent, now) {
             Acceptance::Unchanged => self.pending = None,
             Acceptance::Pinned => {}
             Acceptance::Accept(desired) => {
-                self.accept(*desired, user, "edit")?;
+                let cause = consent.now.map_or_else(|| "edit".to_owned(), |reason| format!("edit, at once: {reason}"));
+                self.accept(*desired, user, &cause)?;
                 self.pending = None;
                 // A new source ends the pin of a rollback.
                 self.end_pins();
             }
-            Acceptance::AwaitApproval(desired) => {
-                let (plan_id, changes) = self.preview(&desired);
-                let known = self.pending.as_ref().is_some_and(|pending| pending.plan_id == plan_id);
-                if !known {
-                    let message = format!("{changes} changes wait for `mastic approve {plan_id}`");
-                    self.tell(Severity::Normal, "EditAwaitsApproval", "", &message);
-                    self.pending = Some(PendingEdit { desired: Arc::new(*desired), plan_id, changes, since: now });
-                }
-            }
+            Acceptance::AwaitApproval(desired) => self.put_off(*desired, None, now),
+            Acceptance::AwaitWindow(desired, closed) => self.put_off(*desired, Some(closed), now),
         }
         Ok(())
+    }
+
+    /// Keeps an edit until a person, or the time, lets it in.
+    fn put_off(&mut self, desired: HostDesired, closed: Option<Closed>, now: Timestamp) {
+        let (plan_id, changes) = self.preview(&desired);
+        let before = self.pending.as_ref().filter(|pending| pending.plan_id == plan_id);
+        if before.is_some_and(|pending| pending.closed == closed) {
+            return;
+        }
+        let since = before.map_or(now, |pending| pending.since);
+        let reason = if closed.is_some() { "EditWaits" } else { "EditAwaitsApproval" };
+        let pending = PendingEdit { desired: Arc::new(desired), plan_id, changes, since, closed };
+        self.tell(Severity::Normal, reason, "", &pending.waits_for());
+        self.pending = Some(pending);
     }
 
     pub(super) fn end_pins(&mut self) {
@@ -153,9 +163,10 @@ impl Reconciler {
     pub(super) fn candidate_with(&self, key: &[u8]) -> Result<HostDesired, String> {
         let loaded = self.ports.source.load(key, &self.facts_now()).map_err(|bad| bad.message)?;
         let live = self.live_generation(&loaded.desired);
-        let next = accept::consider(self.desired.as_deref(), &loaded.desired, &self.memory, live, true, self.now());
+        let consent = Consent { approved: true, now: Some("") };
+        let next = accept::consider(self.desired.as_deref(), &loaded.desired, &self.memory, live, consent, self.now());
         Ok(match (next, &self.desired) {
-            (Acceptance::Accept(next) | Acceptance::AwaitApproval(next), _) => *next,
+            (Acceptance::Accept(next) | Acceptance::AwaitApproval(next) | Acceptance::AwaitWindow(next, _), _) => *next,
             (_, Some(desired)) => desired.as_ref().clone(),
             (_, None) => loaded.desired,
         })

@@ -48,6 +48,7 @@ impl Reconciler {
     pub(super) async fn turn(&mut self) {
         self.notice_clock_step();
         self.read_site_again();
+        self.take_due_edit();
         let began = Instant::now();
         self.look().await;
         if self.learn_facts().await {

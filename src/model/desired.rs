@@ -21,6 +21,7 @@ use super::role_set::RoleSet;
 use super::secret::Sensitive;
 use super::settings::ContainerSettings;
 use super::time::Span;
+use super::window::Window;
 
 /// The desired state of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -351,6 +352,9 @@ pub struct SyncPolicy {
     pub max_removal_percent: u8,
     /// Whether the removal of a service with named volumes waits too.
     pub protect_volumes: bool,
+    /// When edits are taken; without any, always.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
 }
 
 impl Default for SyncPolicy {
@@ -361,6 +365,7 @@ impl Default for SyncPolicy {
             max_removals: 3,
             max_removal_percent: 50,
             protect_volumes: true,
+            windows: Vec::new(),
         }
     }
 }

@@ -15,6 +15,8 @@ pub enum HoldKind {
     Pause,
     /// Keep what runs, begin no disruption on this host.
     Cordon,
+    /// Take no edit; what was taken goes on, and is healed.
+    Freeze,
     /// Stay at the accepted content until the source changes (after a rollback).
     Pin,
 }

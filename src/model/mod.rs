@@ -24,3 +24,4 @@ pub mod role_set;
 pub mod secret;
 pub mod settings;
 pub mod time;
+pub mod window;

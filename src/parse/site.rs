@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use crate::model::desired::{HealMode, SyncMode, SyncPolicy};
 use crate::model::facts::{HostFacts, MissingFact};
 use crate::model::names::{FilesetName, HostName, JobName, ServiceName, SiteName};
+use crate::model::window::{Window, WindowKind};
 
 use super::diagnostic::Diagnostic;
 use super::leaves;
@@ -428,5 +429,22 @@ fn read_sync(node: &Node, r: &mut Reader) -> SyncPolicy {
         protect_volumes: removals
             .and_then(|node| r.boolean(node, "protect_volumes"))
             .unwrap_or(default.protect_volumes),
+        windows: read_windows(node, r),
     }
+}
+
+fn read_windows(node: &Node, r: &mut Reader) -> Vec<Window> {
+    let mut windows = Vec::new();
+    for item in node.get("windows").into_iter().flat_map(Node::items) {
+        let written = [(WindowKind::Allow, r.text(item, "allow")), (WindowKind::Deny, r.text(item, "deny"))];
+        match written {
+            [(_, Some(_)), (_, Some(_))] | [(_, None), (_, None)] => {
+                let error = Diagnostic::error("K003", item.place, "a window has either `allow` or `deny`");
+                r.error(error.help("write `{allow: \"Mon-Thu 09:00-16:00 Europe/Berlin\"}`"));
+            }
+            // What cannot be read has been reported by its shape.
+            each => windows.extend(each.into_iter().filter_map(|(kind, text)| Window::parse(kind, &text?).ok())),
+        }
+    }
+    windows
 }

@@ -95,6 +95,8 @@ pub struct Pending {
 pub enum PendingKind {
     /// `sync.edits: approve`: an edit waits for `mastic approve`.
     Edit,
+    /// `sync.windows` or a freeze: an edit waits for its time.
+    Window,
     /// The removal guard: removals wait for `--allow-prune`.
     Removal,
 }
@@ -543,6 +545,7 @@ impl SiteStatus {
         if let Some(pending) = &self.pending {
             line.push_str(match pending.kind {
                 PendingKind::Edit => ", an edit waits for approval",
+                PendingKind::Window => ", an edit waits for its time",
                 PendingKind::Removal => ", removals wait for --allow-prune",
             });
         }

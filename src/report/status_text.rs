@@ -135,6 +135,7 @@ fn attention(text: &mut String, status: &SiteStatus, now: Timestamp, look: Look)
         let how = match (pending.kind, &pending.plan_id) {
             (PendingKind::Edit, Some(plan)) => format!("an edit waits: mastic approve {plan}"),
             (PendingKind::Edit, None) => "an edit waits for approval".to_owned(),
+            (PendingKind::Window, _) => "an edit waits for its time".to_owned(),
             (PendingKind::Removal, _) => "removals wait: mastic apply --allow-prune".to_owned(),
         };
         say(Tone::Busy, &format!("{how} ({}, since {})", pending.message, age(now, pending.since)));
@@ -144,6 +145,7 @@ fn attention(text: &mut String, status: &SiteStatus, now: Timestamp, look: Look)
             HoldKind::Stop => "stopped",
             HoldKind::Pause => "paused",
             HoldKind::Cordon => "cordoned",
+            HoldKind::Freeze => "frozen",
             HoldKind::Pin => "pinned",
         };
         let on = hold.service.as_ref().map_or("everything", |service| service.as_str());

@@ -134,6 +134,8 @@ fn the_help_says_what_there_is() {
     resume       End a pause
     cordon       Begin nothing on a host that takes down what runs there
     uncordon     End a cordon
+    freeze       Take no edit; what was taken goes on and is healed
+    unfreeze     End a freeze
     host         Take a machine that was set up anew, or forget one
     retry        Try a spec once more that has failed
     run-job      Run a job once more

@@ -5,9 +5,10 @@ use super::fileset::FILESET;
 use super::ours::{DEFAULTS, JOB, NAMES, SERVICE};
 use super::role::GENERATORS;
 use super::ssh::SSH;
+use crate::model::window::{Window, WindowKind};
 use crate::parse::leaves::{ADDRESS, BOOLEAN, CIDR, COUNT, DURATION, ENGINE, NAME, PERCENT, POSITIVE, TEXT};
 use crate::parse::shape::Shape::{Anything, Either, List, Map, Object, OneOf};
-use crate::parse::shape::{Shape, Table, key, refused, required};
+use crate::parse::shape::{ScalarShape, Shape, Table, key, refused, required};
 
 /// The document.
 pub const SITE: Table = Table {
@@ -274,9 +275,26 @@ const SYNC: Table = Table {
             "Whether drift and dead containers are only reported; `auto` by default.",
         ),
         key("removals", Object(&REMOVALS), "How much may vanish at once."),
-        refused("windows", "windows are not available in this version"),
+        key("windows", List(&Object(&WINDOW)), "When edits are taken; without any, always."),
     ]],
 };
+
+const WINDOW: Table = Table {
+    what: "a window",
+    keys: &[&[
+        key("allow", WINDOW_TIME, "Edits are taken then, and outside of all such windows they wait."),
+        key("deny", WINDOW_TIME, "Edits wait then, whatever else allows them."),
+        key("for", List(&OneOf(&["edits"])), "What it is about: `[edits]`, also by default. Healing never waits."),
+    ]],
+};
+
+/// `Mon-Thu 09:00-16:00 Europe/Berlin`.
+const WINDOW_TIME: Shape = Shape::Scalar(&ScalarShape {
+    name: "a window, as `Mon-Thu 09:00-16:00 Europe/Berlin`",
+    check: |scalar| Window::parse(WindowKind::Allow, &scalar.text).map(drop),
+    schema: r#"{"type": "string", "minLength": 1}"#,
+    private: false,
+});
 
 const REMOVALS: Table = Table {
     what: "removals",

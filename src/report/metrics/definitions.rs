@@ -51,7 +51,7 @@ definitions! {
     Gauge CONFIG_SUCCESSFUL = "mastic_config_last_reload_successful" [] "Whether the site's files were accepted when last read.";
     Gauge CONFIG_SUCCESS_TIME = "mastic_config_last_reload_success_timestamp_seconds" [] "When the site's files were last accepted; 0 before the first time.";
     Gauge CONFIG_ERRORS = "mastic_config_errors" [] "Errors in the site's files when last read.";
-    Gauge PENDING = "mastic_pending" ["kind"] "Whether an edit or a removal waits for a person.";
+    Gauge PENDING = "mastic_pending" ["kind"] "Whether an edit or a removal waits for a person, or for its time.";
 
     Gauge METADATA_GENERATION = "mastic_metadata_generation" ["host", "service"] "The accepted generation in force.";
     Gauge OBSERVED_GENERATION = "mastic_observed_generation" ["host", "service"] "The generation that the instance is like.";

@@ -23,7 +23,8 @@ pub(super) struct Known {
 }
 
 /// All kinds of holds.
-pub(super) const HOLD_KINDS: [HoldKind; 4] = [HoldKind::Stop, HoldKind::Pause, HoldKind::Cordon, HoldKind::Pin];
+pub(super) const HOLD_KINDS: [HoldKind; 5] =
+    [HoldKind::Stop, HoldKind::Pause, HoldKind::Cordon, HoldKind::Freeze, HoldKind::Pin];
 
 /// As in labels.
 pub(super) const fn hold_word(kind: HoldKind) -> &'static str {
@@ -31,6 +32,7 @@ pub(super) const fn hold_word(kind: HoldKind) -> &'static str {
         HoldKind::Stop => "stop",
         HoldKind::Pause => "pause",
         HoldKind::Cordon => "cordon",
+        HoldKind::Freeze => "freeze",
         HoldKind::Pin => "pin",
     }
 }
@@ -75,7 +77,9 @@ impl Metrics {
     pub(super) fn take_in(&self, known: &mut Known, status: &SiteStatus) {
         self.set(&definitions::READY, &[], truth(status.ready));
         self.set(&definitions::CONVERGED, &[], truth(status.converged));
-        for (kind, word) in [(PendingKind::Edit, "edit"), (PendingKind::Removal, "removal")] {
+        for (kind, word) in
+            [(PendingKind::Edit, "edit"), (PendingKind::Window, "window"), (PendingKind::Removal, "removal")]
+        {
             let waits = status.pending.as_ref().is_some_and(|pending| pending.kind == kind);
             self.set(&definitions::PENDING, &[word], truth(waits));
         }

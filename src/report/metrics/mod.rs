@@ -130,7 +130,7 @@ impl Metrics {
         for trigger in Trigger::ALL {
             self.touch(&definitions::CONVERGENCE, &[trigger.as_str()]);
         }
-        for kind in ["edit", "removal"] {
+        for kind in ["edit", "window", "removal"] {
             self.set(&definitions::PENDING, &[kind], 0.0);
         }
         for kind in from_status::HOLD_KINDS {

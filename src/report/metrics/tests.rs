@@ -101,10 +101,12 @@ fn trouble_is_told() {
     "#);
     insta::assert_snapshot!(lines(&metrics, &["mastic_h", "s"]), @r#"
     mastic_hold_since_timestamp_seconds{kind="cordon"} 0
+    mastic_hold_since_timestamp_seconds{kind="freeze"} 0
     mastic_hold_since_timestamp_seconds{kind="pause"} 0
     mastic_hold_since_timestamp_seconds{kind="pin"} 0
     mastic_hold_since_timestamp_seconds{kind="stop"} 1699909939
     mastic_holds{kind="cordon"} 0
+    mastic_holds{kind="freeze"} 0
     mastic_holds{kind="pause"} 0
     mastic_holds{kind="pin"} 0
     mastic_holds{kind="stop"} 1

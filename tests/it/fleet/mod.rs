@@ -7,6 +7,7 @@ mod filesets;
 mod images;
 mod recall;
 mod standing;
+mod windows;
 mod world;
 
 use std::time::Duration;

@@ -169,7 +169,7 @@ impl Fleet {
         self.ask(Command::Reconcile(Reconcile { user: "tester".to_owned(), wait, ..Reconcile::default() })).await
     }
 
-    /// Any command.
+    /// What people ask of all hosts.
     pub async fn ask(&self, command: Command) -> Outcome {
         let (replies, mut receiver) = Replies::channel();
         let request = Request { command, replies };
