@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::edge::coordinator::facts_of;
 use crate::edge::journal::{self, LogForm, LogOptions};
+use crate::edge::site_record::SiteRecord;
 use crate::model::time::Span;
 use crate::resolve::compile::CompileRequest;
 
@@ -281,6 +282,7 @@ impl Global {
             environment: std::env::vars().collect(),
             role_directories: self.role_directories.iter().map(absolute).collect(),
             ignore_lock: false,
+            ordinals: SiteRecord::load(&self.state_dir).ordinals,
             site_key: Vec::new(),
             facts: Arc::new(facts_of(&self.state_dir)),
             assume_facts: false,

@@ -40,7 +40,7 @@ pub(super) fn or_nowhere(options: Result<ConnectOptions, ConnectError>) -> Conne
 /// The engine alone, for what neither reads nor changes the state: logs, commands in containers.
 pub fn engine(place: &Place) -> Result<DockerEngine, CommandError> {
     let found = place.request.as_ref().and_then(|request| {
-        let source = DiskSource::new(request.clone());
+        let source = DiskSource::new(request.clone(), &place.state, false);
         let (compiled, _) = source.compile(&[]).ok()?;
         Some(((compiled.desired.site, compiled.desired.host), source.connection()?))
     });

@@ -181,6 +181,7 @@ fn manifest(
     });
     let files = files.collect();
     let old = head.and_then(|head| head.manifest.as_ref());
+    let declared = packed.compiled.first().map_or(&[][..], |one| one.declared.as_slice());
     let manifest = Manifest {
         site: site.clone(),
         generation: old.map_or(0, |old| old.generation).max(options.parent.unwrap_or(0)) + 1,
@@ -189,6 +190,7 @@ fn manifest(
         pushed_by: format!("{}@{}", identity::user(), identity::hostname()),
         pushed_at: SystemClock.now(),
         hosts: packed.compiled.iter().map(|one| one.desired.host.clone()).collect(),
+        ordinals: old.map(Manifest::ordinals).unwrap_or_default().with(declared),
         paths: packed.paths.clone(),
         role_directories: packed.role_directories.clone(),
         variables: asked.extra_vars.clone(),

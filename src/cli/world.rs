@@ -136,7 +136,7 @@ impl World {
             Access::Act => Some(lock(&place.state, purpose)?),
         };
         let key = site_key(&place.state, access);
-        let source = place.request.clone().map(DiskSource::new);
+        let source = place.request.clone().map(|request| DiskSource::new(request, &place.state, access == Access::Act));
         let early = ask_early(&place.state);
         let prepared = source.as_ref().map(|source| source.prepare(&key));
         // Only where there may be other hosts is it worth another look at the site.
@@ -154,7 +154,7 @@ impl World {
     pub async fn open_here(place: &Place, purpose: &str) -> Result<Self, CommandError> {
         let lock = Some(lock(&place.state, purpose)?);
         let key = site_key(&place.state, Access::Act);
-        let source = place.request.clone().map(DiskSource::new);
+        let source = place.request.clone().map(|request| DiskSource::new(request, &place.state, true));
         let prepared = source.as_ref().and_then(|source| source.prepare(&key).ok());
         Self::of_one(place, Access::Act, lock, key, source, prepared, None).await
     }

@@ -35,6 +35,7 @@ pub mod secret_maker;
 pub mod secret_store;
 pub mod serve;
 pub mod site_files;
+pub mod site_record;
 pub mod site_source;
 pub mod ssh;
 pub mod start;

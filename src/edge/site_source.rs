@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,14 @@ use crate::port::site_files::SiteFiles as _;
 use crate::resolve::compile::{CompileRequest, Compiled, compile};
 
 use super::site_files::{DiskSiteFiles, FileStamp, Stamp};
+use super::site_record::SiteRecord;
 
 /// Reads the site's files at each call.
 pub struct DiskSource {
     request: CompileRequest,
+    /// Where the numbers of hosts are kept.
+    state: PathBuf,
+    keeps: bool,
     connection: Mutex<Option<(Connection, PathBuf)>>,
     ready: Mutex<Option<Ready>>,
 }
@@ -68,9 +72,10 @@ pub(super) fn is_fresh(stamp: Stamp, began: SystemTime) -> bool {
 }
 
 impl DiskSource {
-    /// What to read; the key of the site is given at each reading.
-    pub fn new(request: CompileRequest) -> Self {
-        Self { request, connection: Mutex::new(None), ready: Mutex::new(None) }
+    /// What to read; the key of the site is given at each reading. Hosts have the numbers that are kept in the state directory;
+    /// with `keeps` those of new ones are added.
+    pub fn new(request: CompileRequest, state: &Path, keeps: bool) -> Self {
+        Self { request, state: state.to_owned(), keeps, connection: Mutex::new(None), ready: Mutex::new(None) }
     }
 
     /// Reads it, with all that is known of it.
@@ -80,13 +85,21 @@ impl DiskSource {
 
     fn read(&self, site_key: &[u8], facts: &Arc<SiteFacts>) -> Result<Read, BadSite> {
         let files = DiskSiteFiles::new();
-        let request = CompileRequest { site_key: site_key.to_vec(), facts: facts.clone(), ..self.request.clone() };
+        let kept = SiteRecord::load(&self.state);
+        let ordinals = kept.ordinals.clone();
+        let request =
+            CompileRequest { site_key: site_key.to_vec(), facts: facts.clone(), ordinals, ..self.request.clone() };
         let result = compile(&request, &files);
         let mut paths = files.asked();
         // A path that is missing now is watched for its return.
         paths.extend(self.request.paths.iter().filter(|path| files.kind(path).is_err()).cloned());
         match result {
             Ok(compiled) => {
+                let ordinals = compiled.ordinals();
+                // One host alone is the first one, whatever happens.
+                if self.keeps && compiled.hosts.len() > 1 && ordinals != kept.ordinals {
+                    SiteRecord { ordinals, ..kept }.keep(&self.state);
+                }
                 *self.connection.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((compiled.connection.clone(), compiled.directory.clone()));
                 Ok((compiled, paths, files.stamps()))
@@ -149,7 +162,6 @@ impl SiteSource for NoSource {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
 
@@ -163,11 +175,11 @@ mod tests {
     }
 
     fn source(path: PathBuf) -> DiskSource {
-        DiskSource::new(CompileRequest {
-            paths: vec![path],
-            host: Some("here".to_owned()),
-            ..CompileRequest::default()
-        })
+        DiskSource::new(
+            CompileRequest { paths: vec![path], host: Some("here".to_owned()), ..CompileRequest::default() },
+            Path::new("/nowhere"),
+            false,
+        )
     }
 
     fn image(loaded: &Loaded) -> String {

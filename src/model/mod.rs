@@ -16,6 +16,7 @@ pub mod labels;
 pub mod memory;
 pub mod names;
 pub mod network;
+pub mod ordinals;
 pub mod peers;
 pub mod probe;
 pub mod procedure;

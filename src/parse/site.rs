@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use crate::model::desired::{HealMode, SyncMode, SyncPolicy};
 use crate::model::facts::{HostFacts, MissingFact};
 use crate::model::names::{FilesetName, HostName, JobName, ServiceName, SiteName};
+use crate::model::ordinals::Declared;
 use crate::model::window::{Window, WindowKind};
 
 use super::diagnostic::Diagnostic;
@@ -99,6 +100,17 @@ pub struct Host {
     pub missing: BTreeMap<String, MissingFact>,
     /// What is known of the machine.
     pub facts: Option<Arc<HostFacts>>,
+    /// Its number, where the site says one.
+    pub declared_ordinal: Option<u64>,
+    /// Its number; its place where nobody knows better.
+    pub ordinal: u64,
+}
+
+impl Site {
+    /// Hosts with the numbers that the site itself says.
+    pub fn declared_ordinals(&self) -> Vec<Declared> {
+        self.hosts.iter().map(|(name, host)| (name.clone(), host.declared_ordinal)).collect()
+    }
 }
 
 /// A named set of hosts.
@@ -258,6 +270,8 @@ fn read_hosts(spec: &Node, default_connection: Option<&Connection>, r: &mut Read
                 addresses: read_addresses(&node, r),
                 missing: BTreeMap::new(),
                 facts: None,
+                declared_ordinal: r.integer(&node, "ordinal").and_then(|number| u64::try_from(number).ok()),
+                ordinal: 0,
             };
             if name.as_str() == ALL {
                 r.error(Diagnostic::error(

@@ -10,6 +10,7 @@ use crate::model::desired::{HostDesired, RegistryLogin};
 use crate::model::facts::{SiteFacts, Waits};
 use crate::model::names::{HostName, NetworkName, RoleName, ServiceName, VolumeName};
 use crate::model::network::{NetworkSpec, VolumeSpec};
+use crate::model::ordinals::{Declared, Ordinals};
 use crate::model::procedure::Behaviour;
 use crate::model::secret::Sensitive;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -51,6 +52,8 @@ pub struct CompileRequest {
     pub role_directories: Vec<PathBuf>,
     /// Whether images are meant by their tags, whatever the lock of images says: to find out what belongs into it.
     pub ignore_lock: bool,
+    /// The numbers that hosts were given before.
+    pub ordinals: Ordinals,
     /// Key of the hashes.
     pub site_key: Vec<u8>,
     /// What is known of the machines.
@@ -83,6 +86,10 @@ pub struct Compiled {
     pub directory: PathBuf,
     /// All hosts of the site in the order of the file.
     pub hosts: Vec<HostName>,
+    /// The same with the numbers that the site says.
+    pub declared: Vec<Declared>,
+    /// The numbers that hosts were given before.
+    pub known: Ordinals,
     /// What is odd, though it can be used.
     pub warnings: Diagnostics,
     /// All texts, for snippets.
@@ -196,6 +203,13 @@ impl std::fmt::Debug for HostCompiler<'_> {
     }
 }
 
+impl Compiled {
+    /// The numbers of all hosts.
+    pub fn ordinals(&self) -> Ordinals {
+        self.known.with(&self.declared)
+    }
+}
+
 fn compile_host(
     tree: &Tree,
     host: &HostName,
@@ -282,6 +296,8 @@ fn compile_host(
         connection,
         directory: tree.directory.clone(),
         hosts: tree.site.hosts.keys().cloned().collect(),
+        declared: tree.site.declared_ordinals(),
+        known: request.ordinals.clone(),
         warnings: Diagnostics::default(),
         sources: Sources::default(),
         files: asked,

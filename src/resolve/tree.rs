@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use indexmap::IndexMap;
 
 use crate::model::names::{HostName, JobName, ServiceName};
+use crate::model::ordinals::Ordinals;
 use crate::parse::diagnostic::{Diagnostic, Diagnostics};
 use crate::parse::keys::site::SITE;
 
@@ -93,6 +94,21 @@ impl Tree {
     }
 }
 
+/// Gives each host its number.
+fn number(site: &mut Site, known: &Ordinals, errors: &mut Vec<Diagnostic>) {
+    let declared = site.declared_ordinals();
+    let ordinals = known.with(&declared);
+    if let Some((second, first)) = ordinals.clash(&declared) {
+        let place = |host| site.hosts.get(host).map(|host| host.place).unwrap_or_default();
+        let message = format!("the hosts `{first}` and `{second}` have the same ordinal {}", ordinals.of(second));
+        let error = Diagnostic::error("R003", place(second), message).also(place(first), "the other one");
+        errors.push(error.help("give one of them an `ordinal` that no host has or had"));
+    }
+    for (name, host) in &mut site.hosts {
+        host.ordinal = ordinals.of(name);
+    }
+}
+
 /// Reads a site. Only what leaves nothing to go on with is an `Err`; everything else is in `errors`.
 pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Diagnostics> {
     let Loaded { root, mut sources, directory, files: read, mut errors } = load(&request.paths, files)?;
@@ -108,6 +124,7 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
         super::layered::check(&site, &directory, files, &mut errors);
     }
     let needs_facts = addresses::derive(&mut site, &request.facts, request.assume_facts);
+    number(&mut site, &request.ordinals, &mut errors);
     let site = site;
     let groups = Groups::new(&site, &mut errors);
     check_names(&site, &request.extra_vars, &mut errors);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::names::{HostName, SiteName};
+use crate::model::ordinals::Ordinals;
 use crate::model::time::Timestamp;
 
 /// Everything that is signed of a revision: the files are in it by their hashes.
@@ -26,6 +27,9 @@ pub struct Manifest {
     pub pushed_at: Timestamp,
     /// The hosts of the site.
     pub hosts: Vec<HostName>,
+    /// The numbers of these and of those that it had.
+    #[serde(default, skip_serializing_if = "Ordinals::is_empty")]
+    pub ordinals: Ordinals,
     /// What `-f` named, within the files.
     pub paths: Vec<String>,
     /// What `--roles` named, within the files.
@@ -130,6 +134,15 @@ struct Head {
 }
 
 impl Manifest {
+    /// The numbers that hosts have been given; before they were kept they were places.
+    pub fn ordinals(&self) -> Ordinals {
+        if self.ordinals.is_empty() {
+            let places: Vec<_> = self.hosts.iter().map(|host| (host.clone(), None)).collect();
+            return Ordinals::default().with(&places);
+        }
+        self.ordinals.clone()
+    }
+
     /// Reads one, and checks that it can be used for a site by this program.
     pub fn read(content: &[u8], site: &SiteName) -> Result<Self, BadManifest> {
         let strange = |error: serde_json::Error| BadManifest::Strange(error.to_string());
@@ -182,6 +195,7 @@ pub(super) mod tests {
             pushed_by: "ann@desk".to_owned(),
             pushed_at: Timestamp(0),
             hosts: vec![HostName::new("one").unwrap()],
+            ordinals: Ordinals::default(),
             paths: vec!["site.yaml".to_owned()],
             role_directories: Vec::new(),
             variables: Vec::new(),

@@ -31,6 +31,7 @@ pub fn request(manifest: &Manifest, files: &Path, like: &CompileRequest) -> Comp
         paths: manifest.paths.iter().map(place).collect(),
         role_directories: manifest.role_directories.iter().map(place).collect(),
         extra_vars: manifest.variables.clone(),
+        ordinals: manifest.ordinals(),
         ..like.clone()
     }
 }

@@ -79,6 +79,7 @@ const HOST: Table = Table {
         key("vars", VARIABLES, "Variables of this host."),
         key("address", TEXT, "Address or name under which it is known to others."),
         key("addresses", Map(&ADDRESS), "Its address in each network of addresses: `host.address.NETWORK`."),
+        key("ordinal", POSITIVE, "Its number, `host.ordinal`; else the one it was given, or the next that never was."),
     ]],
 };
 

@@ -74,7 +74,7 @@ pub fn service_address(site: &Site, host: &HostName) -> String {
     })
 }
 
-/// A host as others see it. `ordinal` counts from 1 in the order of the file.
+/// A host as others see it. `ordinal` is the number that it was given once.
 pub fn describe(site: &Site, groups: &[String], name: &HostName) -> Json {
     let entry = site.hosts.get(name);
     let known = entry.map(|host| &host.addresses).into_iter().flatten();
@@ -89,7 +89,7 @@ pub fn describe(site: &Site, groups: &[String], name: &HostName) -> Json {
         "reached_at": entry.and_then(|host| host.address.clone()),
         "ip": service_address(site, name),
         "facts": entry.map(|host| machine(name, host)),
-        "ordinal": site.hosts.get_index_of(name).map_or(0, |index| index + 1),
+        "ordinal": entry.map_or(0, |host| host.ordinal),
     })
 }
 

@@ -40,6 +40,7 @@ fn revision(generation: u64, image: &str) -> (Manifest, BTreeMap<String, Vec<u8>
         pushed_by: "ann@desk".to_owned(),
         pushed_at: Timestamp(0),
         hosts: vec![HostName::new("one").unwrap()],
+        ordinals: mastic::model::ordinals::Ordinals::default(),
         paths: vec!["site.yaml".to_owned()],
         role_directories: Vec::new(),
         variables: Vec::new(),

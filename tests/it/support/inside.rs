@@ -29,6 +29,7 @@ impl Inside {
             environment: BTreeMap::new(),
             role_directories: Vec::new(),
             ignore_lock: false,
+            ordinals: mastic::model::ordinals::Ordinals::default(),
             site_key: Vec::new(),
             ..CompileRequest::default()
         };
