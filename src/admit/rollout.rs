@@ -35,6 +35,12 @@ pub enum Refusal {
     /// Somebody else has not got what it needs yet: nothing is stopped before all images are everywhere.
     #[error("the image is not everywhere yet: {}", names(.0))]
     Preparing(Vec<HostName>),
+    /// The change could not be tried on a host, and nobody knows yet whether it is good.
+    #[error("it could not be tried on {0}, and is tried there again: {1}")]
+    Hindered(HostName, String),
+    /// The host could not try the change before this one: those go first that can.
+    #[error("the last change could not be tried here, so that {0} goes first")]
+    Last(HostName),
     /// The first instance has to show that it is good.
     #[error("{0} goes first")]
     Canary(HostName),
@@ -82,6 +88,7 @@ pub fn may_begin(ask: &Ask, reports: &Reports, taken: &Taken, now: Timestamp) ->
     view.budget()?;
     view.quorum()?;
     if !ask.goes_back {
+        view.hindrances()?;
         view.preparations()?;
         view.waves()?;
         view.canary(now)?;
@@ -121,12 +128,19 @@ impl View<'_> {
     /// heard of it yet. Of one that cannot get the image nothing is, until it can.
     fn may_come(&self, host: &HostName) -> bool {
         let acts = self.reports.get(host).is_some_and(|report| report.reachable && report.acts);
-        let has_it_before_it = || self.takes_part(host) && !self.is_updated(host) && !self.cannot_prepare(host);
+        let can = || !self.cannot_prepare(host) && !self.was_hindered_before(host);
+        let has_it_before_it = || self.takes_part(host) && !self.is_updated(host) && can();
         acts && (self.is_late(host) || has_it_before_it())
     }
 
     fn is_late(&self, host: &HostName) -> bool {
         self.reports.get(host).is_some_and(|report| report.generation < self.ask.generation && !report.holds_off)
+    }
+
+    /// Whether the machine let an earlier change than this one fail: it is not to keep the others from what may be urgent.
+    fn was_hindered_before(&self, host: &HostName) -> bool {
+        let hindered = self.report(host).and_then(|instance| instance.hindered.as_ref());
+        hindered.is_some_and(|hindered| hindered.since < self.ask.wanted_since)
     }
 
     fn cannot_prepare(&self, host: &HostName) -> bool {
@@ -207,6 +221,27 @@ impl View<'_> {
 
     fn is_mute(&self, host: &HostName) -> bool {
         self.is_given_up(host) && self.report(host).is_some_and(|instance| instance.standing == Standing::Mute)
+    }
+
+    /// A change that a machine let fail waits for that machine, and is the first to be tried there; a newer one goes past it.
+    fn hindrances(&self) -> Result<(), Refusal> {
+        let hindered_in_this = |host: &HostName| {
+            let hindered = self.report(host).and_then(|instance| instance.hindered.as_ref());
+            hindered.filter(|hindered| hindered.since >= self.ask.wanted_since)
+        };
+        if self.was_hindered_before(&self.ask.host) {
+            let open = self.others().find(|host| self.may_come(host));
+            return open.map_or(Ok(()), |host| Err(Refusal::Last(host.clone())));
+        }
+        if hindered_in_this(&self.ask.host).is_some() {
+            return Ok(());
+        }
+        let first =
+            self.others().filter(|host| self.is_reachable(host)).find_map(|host| Some((host, hindered_in_this(host)?)));
+        match first {
+            Some((host, hindered)) => Err(Refusal::Hindered(host.clone(), hindered.reason.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Before the first stop of a rollout all that take part have the image. Who comes back later fetches it then.

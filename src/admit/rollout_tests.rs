@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::model::desired::{HostBudget, OnFailure, Rollout};
-use crate::model::peers::{HostProgress, HostReport, Preparation, Standing};
+use crate::model::peers::{Hindered, HostProgress, HostReport, Preparation, Standing};
 use crate::model::time::Span;
 
 fn host(name: &str) -> HostName {
@@ -338,4 +338,30 @@ fn a_failure_asks_those_back_that_were_changed_in_the_same_rollout() {
     assert_eq!(site.may("a", &all), Ok(()), "and that halts nothing: where it failed it may be tried again");
     site.change("b", |instance| (instance.recalled, instance.wanted_since) = (false, 1));
     assert_eq!(failed_elsewhere(&site.ask("a", &all), &site.reports), None, "that was another change");
+}
+
+#[test]
+fn a_change_waits_for_the_machine_that_let_it_fail_and_a_newer_one_goes_past_it() {
+    let mut site = Site::new();
+    let hindered = |since: u64| Some(Hindered { since, reason: "the disk is full".to_owned() });
+    site.change("a", |instance| instance.hindered = hindered(2));
+    let waits = Err("it could not be tried on a, and is tried there again: the disk is full".to_owned());
+    assert_eq!(site.may("b", &two_at_once()), waits);
+    assert_eq!(site.may("a", &two_at_once()), Ok(()), "it tries again");
+    site.change("a", |instance| instance.hindered = hindered(1));
+    assert_eq!(site.may("b", &two_at_once()), Ok(()), "a does not go first");
+    let last = Err("the last change could not be tried here, so that b goes first".to_owned());
+    assert_eq!(site.may("a", &two_at_once()), last);
+    site.updated("b", 0);
+    site.updated("c", 0);
+    assert_eq!(site.may("a", &two_at_once()), Ok(()));
+}
+
+#[test]
+fn two_machines_that_let_it_fail_do_not_wait_for_each_other() {
+    let mut site = Site::new();
+    for name in ["a", "b"] {
+        site.change(name, |instance| instance.hindered = Some(Hindered { since: 2, reason: String::new() }));
+    }
+    assert_eq!(site.may("a", &two_at_once()), Ok(()));
 }

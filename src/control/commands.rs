@@ -201,7 +201,7 @@ impl Reconciler {
                 .memory
                 .instances
                 .iter()
-                .filter(|(_, instance)| instance.quarantine.is_some())
+                .filter(|(_, instance)| instance.quarantine.is_some() || instance.hindrance.is_some())
                 .map(|(service, _)| service.clone())
                 .collect();
             for service in failed {
@@ -365,7 +365,8 @@ impl Reconciler {
             return outcome;
         }
         let Some(instance) = self.memory.instances.get_mut(service) else { return Outcome::done("nothing to retry") };
-        if instance.quarantine.take().is_none() && instance.last_error.is_none() {
+        let was_put_off = instance.hindrance.take().is_some();
+        if instance.quarantine.take().is_none() && instance.last_error.is_none() && !was_put_off {
             return refused(format!("{service} has not failed"));
         }
         instance.last_error = None;

@@ -1,6 +1,8 @@
 //! Whether what was asked for is reached, still under way, or out of reach. Pure.
 
-use crate::model::condition::{ConditionType, ENGINE_UNSUPPORTED, FACT_MISSING, HOST_IDENTITY_CHANGED, find, holds};
+use crate::model::condition::{
+    ConditionType, ENGINE_UNSUPPORTED, FACT_MISSING, HOST_HINDERED, HOST_IDENTITY_CHANGED, find, holds,
+};
 use crate::model::memory::HostMemory;
 use crate::plan::step::{Next, Subject, SubjectPlan};
 
@@ -32,6 +34,12 @@ pub fn reach(plan: &SubjectPlan, memory: &HostMemory, in_flight: bool) -> Reach 
             in_flight || matches!(plan.next, Next::Step(_) | Next::Remember(_) | Next::Wait { until: Some(_) });
         let settled = plan.ready || !going_back;
         return if settled { Reach::Failed(message(ConditionType::Quarantined)) } else { Reach::Working };
+    }
+    if let Some(hindered) = find(conditions, ConditionType::Waiting).filter(|waiting| waiting.reason == HOST_HINDERED)
+        && matches!(plan.next, Next::Wait { .. })
+        && !in_flight
+    {
+        return Reach::Waiting(format!("{}: {}", hindered.reason, hindered.message));
     }
     for kind in [ConditionType::NameTaken, ConditionType::PortHeldBy, ConditionType::RemovalHeld] {
         if holds(conditions, kind) {

@@ -7,6 +7,7 @@ use crate::model::names::ServiceName;
 use crate::model::time::Timestamp;
 use crate::observe::observed::{ObservedContainer, Status};
 use crate::plan::backoff;
+use crate::plan::hindrance;
 use crate::plan::remember::MemoryChange;
 use crate::plan::step::{Step, Subject};
 use crate::report::event::Severity;
@@ -143,7 +144,13 @@ pub fn succeeded(
             };
             let last = log.lines().next_back().map(|line| format!("; it last said: {line}")).unwrap_or_default();
             after.news.push(news(Severity::Warning, "GateFailed", format!("{reason}{last}")));
-            if let Some(service) = service {
+            let error = container.map_or("", |container| container.state.error.as_str());
+            if let (Some(service), Some(lack)) = (&service, hindrance::cause(error).or_else(|| hindrance::cause(&log)))
+            {
+                let message = format!("{lack}; it is no fault of the change, which is tried again");
+                after.news.push(news(Severity::Warning, "HostHindered", message));
+                after.changes.push(MemoryChange::Hindered { service: service.clone(), reason: lack, at: now });
+            } else if let Some(service) = service {
                 let quarantine = Quarantine {
                     input_hash: input_hash.clone(),
                     generation,

@@ -11,7 +11,7 @@ use crate::model::desired::{HealMode, HostDesired};
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::memory::Wanted;
 use crate::model::names::ServiceName;
-use crate::model::peers::{Ask, HostProgress, HostReport, InstanceReport, Reports};
+use crate::model::peers::{Ask, Hindered, HostProgress, HostReport, InstanceReport, Reports};
 use crate::observe::observed::EngineState;
 use crate::plan::host;
 use crate::plan::step::{Next, Subject, SubjectPlan};
@@ -189,6 +189,9 @@ impl Reconciler {
                 wanted_since: wanted.map_or(desired.generation, |wanted| wanted.since),
                 failed: failed.is_some() || self.is_halted(service),
                 recalled: failed.is_some_and(|failed| failed.elsewhere.is_some()),
+                hindered: memory
+                    .and_then(|memory| memory.hindrance.as_ref())
+                    .map(|hindrance| Hindered { since: hindrance.since, reason: hindrance.reason.clone() }),
                 preparation: self.preparation(spec),
                 updated_at: wanted.and_then(|wanted| wanted.updated_at),
                 member: self.member_report(desired, service),

@@ -305,7 +305,9 @@ impl Reconciler {
         let failed = self.memory.instances.get(service).and_then(|memory| memory.quarantine.as_ref());
         let is_failed = failed.is_some_and(|failed| failed.input_hash == wanted.input_hash)
             && !self.memory.retries.contains(service);
-        Some(if is_failed { self.proven.get(service).unwrap_or(wanted) } else { wanted })
+        let memory = self.memory.instances.get(service);
+        let is_hindered = memory.is_some_and(|memory| memory.hindered(&wanted.input_hash, self.now()).is_some());
+        Some(if is_failed || is_hindered { self.proven.get(service).unwrap_or(wanted) } else { wanted })
     }
 
     /// The highest generation on labels of containers of ours.

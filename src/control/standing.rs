@@ -1,5 +1,6 @@
 //! What a host tells of its instances before they are changed: what would be lost with them, and whether they could begin.
 
+use crate::model::condition::{ConditionType, find};
 use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::peers::{Preparation, Reports, Standing};
 use crate::plan::host;
@@ -19,6 +20,11 @@ impl Reconciler {
     /// Whether what a change of an instance needs is there.
     pub(super) fn preparation(&self, spec: &InstanceDesired) -> Preparation {
         let memory = self.memory.instances.get(&spec.service);
+        let plan = self.plans.get(&Subject::Service(spec.service.clone())).filter(|_| !self.all_dirty);
+        // Whom a person holds nobody waits for.
+        if let Some(held) = plan.and_then(|plan| find(&plan.conditions, ConditionType::Paused)) {
+            return Preparation::Failed(held.message.clone());
+        }
         let pulled_for = memory.and_then(|memory| memory.pulled.as_deref());
         if prepare::has_image(&self.observer.observed, spec, pulled_for) {
             return Preparation::Done;
@@ -27,9 +33,9 @@ impl Reconciler {
         if let Some(failure) = failure.filter(|failure| failure.input_hash == spec.input_hash) {
             return Preparation::Failed(failure.message.clone());
         }
-        // What waits for something else, or is held by a person, does not fetch it either.
-        match self.plans.get(&Subject::Service(spec.service.clone())) {
-            Some(plan) if plan.next == Next::Blocked => {
+        // What waits for something else does not fetch it either.
+        match plan {
+            Some(plan) if matches!(plan.next, Next::Blocked | Next::Nothing) => {
                 let why = plan.conditions.iter().find(|condition| condition.is_true());
                 Preparation::Failed(why.map_or_else(String::new, |condition| condition.message.clone()))
             }

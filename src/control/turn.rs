@@ -235,7 +235,9 @@ impl Reconciler {
             .get(service)
             .and_then(|memory| memory.quarantine.as_ref())
             .is_some_and(|failed| failed.input_hash == wanted.input_hash);
-        let spec = if failed { self.proven.get(service).unwrap_or(wanted) } else { wanted };
+        let hindered =
+            self.memory.instances.get(service).is_some_and(|memory| memory.hindered(&wanted.input_hash, now).is_some());
+        let spec = if failed || hindered { self.proven.get(service).unwrap_or(wanted) } else { wanted };
         let Some(container) = self.observer.observed.containers.get(spec.container_name.as_str()) else { return };
         let observed = &self.observer.observed;
         let memory = self.memory.instances.entry(service.clone()).or_default();
@@ -271,7 +273,10 @@ impl Reconciler {
         } else {
             self.memory_dirty.get_or_insert_with(Instant::now);
         }
-        if matches!(change, MemoryChange::Quarantined { .. } | MemoryChange::Proven { .. }) {
+        if matches!(
+            change,
+            MemoryChange::Quarantined { .. } | MemoryChange::Hindered { .. } | MemoryChange::Proven { .. }
+        ) {
             self.refresh_proven();
             self.mark_dependents(subject);
         }

@@ -102,6 +102,9 @@ pub const ENGINE_UNSUPPORTED: &str = "EngineUnsupported";
 /// The same where it is not the engine that it was.
 pub const HOST_IDENTITY_CHANGED: &str = "HostIdentityChanged";
 
+/// Reason of a `Waiting` condition: a change could not be tried because of the machine.
+pub const HOST_HINDERED: &str = "HostHindered";
+
 /// The reason of `Stalled` where data that was there is gone.
 pub const VOLUME_LOST: &str = "VolumeLost";
 

@@ -57,6 +57,7 @@ impl HostMemory {
         for instance in self.instances.values_mut() {
             instance.gate.iter_mut().for_each(|gate| step(&mut gate.seen_at));
             instance.retry_at.iter_mut().chain(&mut instance.unhealthy_since).for_each(step);
+            instance.hindrance.iter_mut().for_each(|hindrance| step(&mut hindrance.until));
             step(&mut instance.restarts.last);
         }
         for job in self.jobs.values_mut() {
@@ -80,6 +81,8 @@ pub struct InstanceMemory {
     pub wanted: Option<Wanted>,
     /// The spec that failed here and is not tried again.
     pub quarantine: Option<Quarantine>,
+    /// What kept a change from proving itself here, though it was not to blame.
+    pub hindrance: Option<Hindrance>,
     /// The gate that is open.
     pub gate: Option<GateMemory>,
     /// What the process was last told of its live files.
@@ -107,6 +110,7 @@ impl InstanceMemory {
         before: None,
         wanted: None,
         quarantine: None,
+        hindrance: None,
         gate: None,
         told: None,
         pulled: None,
@@ -117,6 +121,14 @@ impl InstanceMemory {
         unhealthy_since: None,
         restarts: RestartMemory { container_id: String::new(), count: 0, revived: 0, last: Timestamp(0) },
     };
+}
+
+impl InstanceMemory {
+    /// What keeps an instance from trying a spec now, where the machine does and there is one to go back to meanwhile.
+    pub fn hindered(&self, input_hash: &str, now: Timestamp) -> Option<&Hindrance> {
+        let has_other = self.proven.as_ref().is_some_and(|proven| proven.input_hash != input_hash);
+        self.hindrance.as_ref().filter(|hindrance| has_other && now < hindrance.until)
+    }
 }
 
 /// A spec that has been ready.
@@ -157,6 +169,19 @@ pub struct Quarantine {
     pub log: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// A machine that let a change fail. The change is tried again, whatever it is by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hindrance {
+    /// The generation that brought the change.
+    pub since: u64,
+    /// What the machine lacks.
+    pub reason: String,
+    /// Before which nothing is tried.
+    pub until: Timestamp,
+    /// How often in a row.
+    pub times: u32,
 }
 
 /// A step that failed.

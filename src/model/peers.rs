@@ -66,6 +66,9 @@ pub struct InstanceReport {
     /// That is because it failed on another host.
     #[serde(default)]
     pub recalled: bool,
+    /// The machine kept it from proving itself, though it was not to blame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindered: Option<Hindered>,
     /// Whether it could be changed to that spec at once.
     #[serde(default)]
     pub preparation: Preparation,
@@ -77,6 +80,15 @@ pub struct InstanceReport {
     /// Since when it wants its clients led away, while it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draining: Option<Timestamp>,
+}
+
+/// A change that could not be tried because of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hindered {
+    /// The generation that brought it.
+    pub since: u64,
+    /// What the machine lacks.
+    pub reason: String,
 }
 
 /// Whether what a change needs is there before it begins.

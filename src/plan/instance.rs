@@ -12,7 +12,7 @@ use crate::model::condition::{Condition, ConditionStatus, ConditionType};
 use crate::model::desired::{DependencyTarget, HealMode, InstanceDesired, OnFailure};
 use crate::model::hold::{Hold, HoldKind};
 use crate::model::labels;
-use crate::model::memory::{HostMemory, InstanceMemory, Proven, Told};
+use crate::model::memory::{Hindrance, HostMemory, InstanceMemory, Proven, Told};
 use crate::model::names::{HostName, SiteName, VolumeName};
 use crate::model::network::VolumeSpec;
 use crate::model::procedure::{Behaviour, Instructed};
@@ -72,7 +72,10 @@ pub(super) struct Planning<'a> {
     pub(super) spec: &'a Arc<InstanceDesired>,
     /// The variant that the spec is, where a procedure chose one.
     pub(super) variant: Option<&'a str>,
+    /// The spec has failed, or is put off: the one before it is in force.
     pub(super) quarantined: bool,
+    /// Why it is only put off.
+    pub(super) hindered: Option<&'a Hindrance>,
     pub(super) slots: Slots<'a>,
     pub(super) memory: &'a InstanceMemory,
     pub(super) conditions: Vec<Condition>,
@@ -89,6 +92,8 @@ pub fn plan(input: &InstanceInput<'_>) -> SubjectPlan {
     let memory = input.memory.instances.get(&input.desired.service).unwrap_or(&NOTHING);
     let quarantined = memory.quarantine.as_ref().is_some_and(|failed| failed.input_hash == input.desired.input_hash)
         && !input.memory.retries.contains(&input.desired.service);
+    let hindered = memory.hindered(&input.desired.input_hash, input.now);
+    let quarantined = quarantined || hindered.is_some();
     let spec = if quarantined { input.proven.unwrap_or(input.desired) } else { input.desired };
     let (spec, variant) = instructed::chosen(input).unwrap_or((spec, None));
     let quarantined = quarantined && variant.is_none();
@@ -104,6 +109,7 @@ pub fn plan(input: &InstanceInput<'_>) -> SubjectPlan {
         spec,
         variant,
         quarantined,
+        hindered,
         slots: Slots::find(input.observed, owner, &input.desired.container_name),
         memory,
         conditions: Vec::new(),
@@ -229,6 +235,10 @@ impl<'a> Planning<'a> {
     }
 
     fn quarantine_conditions(&mut self) {
+        if self.hindered.is_some() {
+            self.hindrance_condition();
+            return;
+        }
         let Some(failed) = &self.memory.quarantine else { return };
         let going_back =
             if self.input.proven.is_some() { "the spec before it is in force" } else { "there is none to go back to" };
@@ -386,6 +396,13 @@ impl<'a> Planning<'a> {
     }
 
     fn finish(mut self, next: Next) -> SubjectPlan {
+        // Nothing else would tell that its time has come.
+        let next = match (next, self.hindered) {
+            (Next::Nothing | Next::Blocked | Next::Wait { until: None }, Some(hindrance)) => {
+                Next::Wait { until: Some(hindrance.until) }
+            }
+            (next, _) => next,
+        };
         let next = self.with_backoff(next);
         if let Some(failure) = &self.memory.last_error
             && self.memory.failures > 0

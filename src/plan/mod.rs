@@ -11,6 +11,7 @@ pub mod expected;
 pub mod files;
 pub mod fileset;
 pub mod gate;
+pub mod hindrance;
 pub mod host;
 pub mod id;
 pub mod instance;

@@ -2,9 +2,11 @@
 
 use crate::model::file::OnChange;
 use crate::model::job::{JobRecord, JobState};
-use crate::model::memory::{HostMemory, Proven, Quarantine, Told};
+use crate::model::memory::{Hindrance, HostMemory, Proven, Quarantine, Told};
 use crate::model::names::{JobName, ServiceName};
 use crate::model::time::{Span, Timestamp};
+
+use super::hindrance;
 
 /// Something to write down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,15 @@ pub enum MemoryChange {
         service: ServiceName,
         /// Which.
         quarantine: Quarantine,
+    },
+    /// A change failed because of the machine.
+    Hindered {
+        /// Of which instance.
+        service: ServiceName,
+        /// What the machine lacks.
+        reason: String,
+        /// When.
+        at: Timestamp,
     },
     /// Live files are about to change under a running process.
     FilesChanging {
@@ -117,6 +128,9 @@ impl MemoryChange {
                 if instance.proven.as_ref().is_some_and(|old| old.input_hash != proven.input_hash) {
                     instance.before = instance.proven.take();
                 }
+                if instance.wanted.as_ref().is_some_and(|wanted| wanted.input_hash == proven.input_hash) {
+                    instance.hindrance = None;
+                }
                 instance.proven = Some(proven.clone());
                 instance.told = Some(told.clone());
                 instance.gate = None;
@@ -138,6 +152,20 @@ impl MemoryChange {
                 instance.failures = 0;
                 instance.retry_at = None;
                 memory.retries.remove(service);
+            }
+            Self::Hindered { service, reason, at } => {
+                let instance = memory.instances.entry(service.clone()).or_default();
+                let times = instance.hindrance.as_ref().map_or(0, |before| before.times).saturating_add(1);
+                instance.hindrance = Some(Hindrance {
+                    since: instance.wanted.as_ref().map_or(0, |wanted| wanted.since),
+                    reason: reason.clone(),
+                    until: at.plus(hindrance::wait(times)),
+                    times,
+                });
+                instance.gate = None;
+                instance.failures = 0;
+                instance.retry_at = None;
+                instance.last_error = None;
             }
             Self::FilesChanging { service, container_id, needs } => {
                 let told = memory.instances.entry(service.clone()).or_default().told.get_or_insert_default();

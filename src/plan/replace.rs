@@ -6,6 +6,7 @@ use crate::observe::observed::{ObservedContainer, Status};
 
 use super::change;
 use super::diff;
+use super::hindrance;
 use super::instance::Planning;
 use super::prepare;
 use super::remember::MemoryChange;
@@ -92,6 +93,9 @@ fn proving_current(planning: &mut Planning<'_>, current: &ObservedContainer, pre
     if let Some(failure) = planning.spec_failure() {
         let reason = failure.message.clone();
         return planning.gate_failed(current, &reason);
+    }
+    if let Some(next) = hindrance::cannot_start(planning, current) {
+        return next;
     }
     // What it would read was damaged since it was written: without mounts it could not even be started.
     if matches!(current.state.status, Status::Created | Status::Exited | Status::Dead) {

@@ -195,6 +195,8 @@ impl HostState {
         let has_read = self.digests_read(id);
         let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
         let program = container.program.clone();
+        let has_no_room = program.writes && self.disk.engine_full;
+        let is_broken = reads_bad || has_no_room;
         let checked = has_check(container.settings.healthcheck.as_ref());
         let ends = match &program.life {
             Life::Ends { after, code } => Some((now + after.0, *code)),
@@ -208,10 +210,10 @@ impl HostState {
         };
         container.process = Some(Process {
             since: now,
-            ends: if reads_bad { Some((now + 10, 1)) } else { ends },
+            ends: if is_broken { Some((now + 10, 1)) } else { ends },
             health,
             health_turns: turns,
-            ready_at: if reads_bad { u64::MAX } else { now.saturating_add(program.ready_after.0) },
+            ready_at: if is_broken { u64::MAX } else { now.saturating_add(program.ready_after.0) },
             frozen_at: None,
             has_read,
             stopping: false,
@@ -226,7 +228,11 @@ impl HostState {
         container.oom_killed = false;
         container.started_at = Some(now);
         container.started_by_stranger = actor == Actor::Stranger;
-        container.say(if reads_bad { "fatal: bad configuration" } else { "started" });
+        container.say(match (reads_bad, has_no_room) {
+            (true, _) => "fatal: bad configuration",
+            (false, true) => "fatal: write /data/state: No space left on device",
+            (false, false) => "started",
+        });
         self.emit_container("start", id);
         self.watch_running(id, actor);
         Ok(())

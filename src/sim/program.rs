@@ -25,6 +25,8 @@ pub struct Program {
     pub reads: Vec<String>,
     /// When it answers over the network.
     pub ready_after: Span,
+    /// It writes to the engine's disk at its start, and ends with code 1 where that is full.
+    pub writes: bool,
     /// At its end it leaves one more file beside those that were put into its container.
     pub makes: bool,
     /// What commands in its container answer; `validate`, `check`, `reload`, `true`, `false` and `sleep` are known anyway.
@@ -117,6 +119,7 @@ impl Program {
             on_stop: OnStop::Ends { after: Span(20), code: 0 },
             reads: Vec::new(),
             ready_after: after,
+            writes: false,
             makes: false,
             commands: BTreeMap::new(),
         }
@@ -151,6 +154,12 @@ impl Program {
     #[must_use]
     pub fn deaf(self) -> Self {
         Self { on_stop: OnStop::Ignores, ..self }
+    }
+
+    /// The same, but it needs room on the disk.
+    #[must_use]
+    pub fn writing(self) -> Self {
+        Self { writes: true, ..self }
     }
 
     /// The same, but it reads a file.

@@ -4,6 +4,7 @@ mod changes;
 mod drains;
 mod facts;
 mod filesets;
+mod hindrance;
 mod images;
 mod recall;
 mod standing;

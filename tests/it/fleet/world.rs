@@ -60,6 +60,9 @@ impl Fleet {
         }
         world.publish("flaps:1", 1, image(Program::flaps(Span(15_000))));
         world.publish_with("late:1", 1, image(Program::healthy_after(Span(300))), None, Span(300_000));
+        for reference in ["writes:1", "writes:2"] {
+            world.publish(reference, 1, image(Program::healthy_after(Span(300)).writing()));
+        }
         world.publish("slow:1", 1, image(Program::healthy_after(Span(3000))));
         world.publish("crash:1", 1, image(Program::ends(Span(40), 3)));
         world.publish("job:1", 1, image(Program::ends(Span(500), 0)));
@@ -231,6 +234,13 @@ impl Fleet {
         let status = self.status();
         let instances = status.instances().map(|(_, instance)| instance.generation);
         instances.collect()
+    }
+
+    /// Hosts on which a spec was given up.
+    pub fn quarantined(&self) -> Vec<String> {
+        let status = self.status();
+        let failed = status.instances().filter(|(_, instance)| instance.quarantined.is_some());
+        failed.map(|(host, _)| host.name.to_string()).collect()
     }
 
     /// Hosts whose engine answers.
