@@ -56,8 +56,8 @@ async fn lock(global: &Global, options: &Lock) -> Result<Exit, CommandError> {
     let Some(request) = global.request() else { return Err(no_site()) };
     let files = DiskSiteFiles::new();
     let settings = image_settings(&request, &files).map_err(CommandError::invalid_site)?;
-    let compiled =
-        compile_all(&CompileRequest { ignore_lock: true, ..request }, &files).map_err(CommandError::invalid_site)?;
+    let compiled = compile_all(&CompileRequest { ignore_lock: true, assume_facts: true, ..request }, &files)
+        .map_err(CommandError::invalid_site)?;
     let images = chosen(&compiled, &options.images)?;
     let mut file = LockFile::open(settings.directory.join(settings.lock.as_deref().unwrap_or(FILE)))?;
     let environment = |name: &str| std::env::var(name).ok();
