@@ -87,6 +87,9 @@ pub struct Rollback {
     /// Why, for those who look at the status
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
+    /// Go back although a change of a role cannot be taken back, because what it left behind was restored
+    #[arg(long)]
+    pub past_no_return: bool,
     /// How to wait.
     #[command(flatten)]
     pub waiting: Waiting,
@@ -98,6 +101,7 @@ pub async fn rollback(global: &Global, options: Rollback) -> Result<Exit, Comman
         generation: options.generation,
         user: Global::user(),
         reason: options.reason,
+        past_no_return: options.past_no_return,
         wait: options.waiting.wait(),
     };
     ask_and_tell(global, "rollback", Follow::Accepted, command).await

@@ -11,6 +11,7 @@ use crate::edge::site_files::DiskSiteFiles;
 use crate::edge::store::DiskStore;
 use crate::edge::system_words;
 use crate::port::store::Store as _;
+use crate::report::change_view::ChangeView;
 use crate::report::plan_view::{self, PlanView};
 use crate::resolve::compile::compile;
 
@@ -76,7 +77,9 @@ pub(super) async fn look(global: &Global) -> Result<PlanView, CommandError> {
     let Some(data) = outcome.data.filter(|data| !data.is_null()) else {
         return Err(CommandError::failed("there is no desired state to plan for"));
     };
-    Ok(serde_json::from_value(data)?)
+    let mut view: PlanView = serde_json::from_value(data)?;
+    view.ordered.retain(ChangeView::is_open);
+    Ok(view)
 }
 
 /// Keeps what was selected.
@@ -88,6 +91,7 @@ pub(super) fn select(view: &mut PlanView, selection: &Selection, place: &Place) 
     view.actions.retain(|action| selection.covers(&action.service, roles.get(&action.service).map(String::as_str)));
     view.changes = view.actions.len();
     view.notes.clear();
+    view.ordered.clear();
     Ok(())
 }
 

@@ -122,6 +122,8 @@ pub fn forget_old_failures(memory: &mut HostMemory, desired: &HostDesired) {
         .instances
         .retain(|service, _| desired.services.contains_key(service) || waits.services.contains_key(service));
     memory.jobs.retain(|job, _| desired.jobs.contains_key(job) || waits.jobs.contains_key(job));
+    let is_complete = waits.services.is_empty() && waits.jobs.is_empty();
+    memory.changes.retain(|name, _| !is_complete || desired.changes.iter().any(|change| change.change == *name));
     memory.restart_requests.retain(|service, _| desired.services.contains_key(service));
     memory.retries.retain(|service| desired.services.contains_key(service));
 }

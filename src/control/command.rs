@@ -99,8 +99,16 @@ pub enum Command {
         user: String,
         /// Why.
         reason: String,
+        /// Whether to go back where a change of a role has left nothing to go back to: somebody has restored it.
+        #[serde(default)]
+        past_no_return: bool,
         /// Whether to answer only when it is converged.
         wait: Option<Wait>,
+    },
+    /// Whether `Rollback` would be refused because of what cannot be taken back. It changes nothing.
+    MayRollBack {
+        /// Which; none is the one before.
+        generation: Option<u64>,
     },
     /// Lets a plan that waits for a person go on.
     Approve {
@@ -219,7 +227,7 @@ impl Command {
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::At { command, .. } => command.is_read_only(),
-            other => matches!(other, Self::Status | Self::Plan | Self::Events { .. }),
+            other => matches!(other, Self::Status | Self::Plan | Self::Events { .. } | Self::MayRollBack { .. }),
         }
     }
 
@@ -250,6 +258,7 @@ impl Command {
             Self::Pause { .. } => "pause",
             Self::Resume { .. } => "resume",
             Self::Rollback { .. } => "rollback",
+            Self::MayRollBack { .. } => "may_roll_back",
             Self::Approve { .. } => "approve",
             Self::AllowPrune { .. } => "allow_prune",
             Self::Retry { .. } => "retry",

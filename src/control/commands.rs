@@ -25,7 +25,7 @@ pub(super) struct Destroying {
     replies: Replies,
 }
 
-fn refused(message: impl Into<String>) -> Outcome {
+pub(super) fn refused(message: impl Into<String>) -> Outcome {
     Outcome::not(OutcomeCode::Refused, message)
 }
 
@@ -94,9 +94,13 @@ impl Reconciler {
                 let outcome = self.run_job(&job, &user);
                 self.finish_or_wait(outcome, Goal::JobEnded(job), wait, replies);
             }
-            Command::Rollback { generation, user, reason, wait } => {
-                let outcome = self.roll_back(generation, &user, &reason);
+            Command::Rollback { generation, user, reason, past_no_return, wait } => {
+                let outcome = self.roll_back(generation, &user, &reason, past_no_return);
                 self.finish_or_wait(outcome, Goal::Converged, wait, replies);
+            }
+            Command::MayRollBack { generation } => {
+                let outcome = self.may_roll_back(generation);
+                replies.finish(outcome);
             }
             Command::Approve { plan_id, user } => {
                 let outcome = self.approve(&plan_id, &user);
@@ -365,55 +369,13 @@ impl Reconciler {
             return refused(format!("there is no job `{job}` on this host"));
         }
         self.memory.jobs.remove(job);
+        for record in self.memory.changes.values_mut() {
+            record.done.remove(job);
+        }
         self.save_memory();
         self.dirty.insert(Subject::Job(job.clone()));
         self.tell(Severity::Normal, "JobRequested", job.as_str(), &format!("by {user}"));
         Outcome::done(format!("{job} is to run"))
-    }
-
-    fn roll_back(&mut self, generation: Option<u64>, user: &str, reason: &str) -> Outcome {
-        let Some(current) = self.desired.clone() else { return refused("there is nothing to roll back") };
-        let revisions = match self.ports.store.revisions() {
-            Ok(revisions) => revisions,
-            Err(error) => return Outcome::not(OutcomeCode::Failed, error.to_string()),
-        };
-        let before =
-            revisions.iter().rev().map(|revision| revision.generation).find(|known| *known < current.generation);
-        let Some(wanted) = generation.or(before) else { return refused("there is no revision before this one") };
-        let old = match self.ports.store.load_revision(wanted) {
-            Ok(Some(old)) => old,
-            Ok(None) => {
-                let known: Vec<String> = revisions.iter().map(|revision| revision.generation.to_string()).collect();
-                return refused(format!("revision {wanted} is not kept; there are: {}", known.join(", ")));
-            }
-            Err(error) => return Outcome::not(OutcomeCode::Failed, error.to_string()),
-        };
-        // The source that is rolled back from must not be taken up again by the next look at the files.
-        let source = current.source_digest.clone();
-        let next = accept::next_generation(Some(&current), &self.memory, 0);
-        if let Err(error) = self.accept(HostDesired { generation: next, ..old }, user, &format!("rollback to {wanted}"))
-        {
-            return Outcome::not(OutcomeCode::Failed, error);
-        }
-        let since = self.now();
-        self.memory.holds.retain(|hold| hold.kind != HoldKind::Pin);
-        let reason = format!("{reason} {}", accept::pin_mark(&source)).trim().to_owned();
-        self.memory.holds.push(Hold {
-            kind: HoldKind::Pin,
-            service: None,
-            user: user.to_owned(),
-            reason,
-            since,
-            until: None,
-        });
-        self.save_memory();
-        self.tell(
-            Severity::Normal,
-            "RolledBackByUser",
-            "",
-            &format!("to generation {wanted} by {user}, until the source changes"),
-        );
-        Outcome::done(format!("generation {next} has the content of {wanted}, until the source changes"))
     }
 
     fn approve(&mut self, plan_id: &str, user: &str) -> Outcome {

@@ -206,6 +206,10 @@ async fn answer(loops: Arc<Vec<Loop>>, reports: watch::Receiver<Arc<Reports>>, c
         Command::Status | Command::Plan => loops.iter().collect(),
         _ => loops.iter().filter(is_meant).collect(),
     };
+    if let Some(refused) = no_way_back(&loops, &command, &replies).await {
+        replies.finish(refused);
+        return;
+    }
     let others = loops.iter().filter(|one| !meant.iter().any(|other| other.host == one.host));
     for one in others {
         look(one).await;
@@ -218,6 +222,16 @@ async fn answer(loops: Arc<Vec<Loop>>, reports: watch::Receiver<Arc<Reports>>, c
     let mut answers = ask_all(&meant, &command, &replies, command.waits().then_some(reports)).await;
     answers.retain(|answer| loops.iter().filter(is_meant).any(|one| one.host == answer.host));
     replies.finish(answers::merge(&command, answers));
+}
+
+/// Whether a host knows of something that a rollback cannot take back: then none of them goes back.
+async fn no_way_back(loops: &[Loop], command: &Command, replies: &Replies) -> Option<Outcome> {
+    let Command::Rollback { generation, past_no_return: false, .. } = command else { return None };
+    let all: Vec<&Loop> = loops.iter().collect();
+    let question = Command::MayRollBack { generation: *generation };
+    let answers = ask_all(&all, &question, replies, None).await;
+    let against: Vec<Answer> = answers.into_iter().filter(|answer| answer.outcome.code != OutcomeCode::Done).collect();
+    (!against.is_empty()).then(|| answers::merge(&question, against))
 }
 
 /// Has a host looked at, so that others know how it is; nobody waits for it.

@@ -96,6 +96,7 @@ impl Reconciler {
         self.memory.volumes.clear();
         // What was done was done on the machine, or to the data, that is gone.
         self.memory.jobs.clear();
+        self.memory.changes.clear();
         for instance in self.memory.instances.values_mut() {
             instance.gate = None;
             instance.told = None;

@@ -9,6 +9,7 @@
 
 pub mod accept;
 pub mod answers;
+pub mod changes;
 pub mod command;
 mod commands;
 mod dependents;
@@ -33,6 +34,7 @@ mod pulling;
 mod queue;
 mod recall;
 pub mod reconciler;
+mod rollback;
 mod site;
 mod standing;
 mod turn;

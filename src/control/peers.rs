@@ -144,6 +144,12 @@ impl Reconciler {
         }
     }
 
+    /// What failed where nothing leads back is not quarantined, and stops others all the same.
+    fn is_halted(&self, service: &ServiceName) -> bool {
+        let plan = self.plans.get(&Subject::Service(service.clone()));
+        plan.is_some_and(|plan| holds(&plan.conditions, ConditionType::Halted))
+    }
+
     fn note_updated(&mut self, desired: &HostDesired) {
         let now = self.now();
         for (service, spec) in &desired.services {
@@ -174,7 +180,7 @@ impl Reconciler {
                 ready: state.ready,
                 updated: state.updated,
                 wanted_since: wanted.map_or(desired.generation, |wanted| wanted.since),
-                failed: failed.is_some(),
+                failed: failed.is_some() || self.is_halted(service),
                 recalled: failed.is_some_and(|failed| failed.elsewhere.is_some()),
                 preparation: self.preparation(spec),
                 updated_at: wanted.and_then(|wanted| wanted.updated_at),

@@ -14,6 +14,7 @@ use crate::model::labels;
 use crate::model::names::{JobName, ServiceName};
 use crate::observe::observed::{EngineState, Health, ObservedContainer};
 use crate::plan::step::{Next, Subject, SubjectPlan};
+use crate::report::change_view;
 use crate::report::plan_view::{self, PlanView};
 use crate::report::status::{
     DriftKind, EngineStatus, HostStatus, InstanceState, InstanceStatus, JobPhase, JobStatus, Pending, PendingKind,
@@ -365,7 +366,10 @@ impl Reconciler {
         let scheduled = self.desired.as_ref()?.jobs.get(job)?.schedule.is_some();
         let (state, since, exit_code) = match record.map(|record| &record.state) {
             Some(JobState::Running { since }) => (JobPhase::Running, Some(*since), None),
-            Some(JobState::Failed { at, exit_code, .. }) => (JobPhase::Failed, Some(*at), *exit_code),
+            Some(JobState::Failed { at, exit_code, .. }) => {
+                let is_halted = holds(&plan.conditions, ConditionType::Halted);
+                (if is_halted { JobPhase::Halted } else { JobPhase::Failed }, Some(*at), *exit_code)
+            }
             Some(JobState::Done { at }) if plan.ready => {
                 (if scheduled { JobPhase::Scheduled } else { JobPhase::Done }, Some(*at), Some(0))
             }
@@ -406,7 +410,8 @@ impl Reconciler {
             }
         }
         let plans: Vec<&SubjectPlan> = plans.iter().collect();
-        Some(plan_view::view(target, &proven, &plans, id))
+        let ordered = change_view::views(target, &self.memory);
+        Some(PlanView { ordered, ..plan_view::view(target, &proven, &plans, id) })
     }
 
     pub(super) fn plan_json(&self) -> serde_json::Value {

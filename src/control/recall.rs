@@ -34,7 +34,9 @@ impl Reconciler {
         let is_given_up = memory.quarantine.as_ref().is_some_and(|failed| is_wanted(&failed.input_hash));
         let is_done = memory.proven.as_ref().is_some_and(|proven| is_wanted(&proven.input_hash));
         let has_begun = if is_done { memory.before.is_some() } else { self.granted.contains(&spec.service) };
-        spec.rollout.on_failure == OnFailure::RollbackAll && !is_given_up && has_begun
+        // Where nothing leads back, what failed elsewhere halts the others and takes none of them back.
+        let leads_back = !spec.steps.iter().any(|step| step.irreversible);
+        spec.rollout.on_failure == OnFailure::RollbackAll && leads_back && !is_given_up && has_begun
     }
 
     fn recall_one(&mut self, desired: &HostDesired, spec: &InstanceDesired) {

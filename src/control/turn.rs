@@ -212,6 +212,7 @@ impl Reconciler {
             } else {
                 crate::model::condition::carry_over(&[], &mut plan.conditions, now);
             }
+            self.tell_halt(subject, &plan);
             let was_ready = self.plans.get(subject).is_some_and(|old| old.ready);
             if was_ready != plan.ready {
                 self.mark_dependents(subject);

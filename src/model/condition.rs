@@ -13,6 +13,8 @@ pub enum ConditionType {
     Reconciling,
     /// It is not as desired, and nothing more will be done without a person or a change outside.
     Stalled,
+    /// Something failed from which nothing leads back: a person has to look.
+    Halted,
     /// What lives differs from what is desired.
     Drifted,
     /// A rollout goes on (True), or has missed its deadline (False).
@@ -39,10 +41,11 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
+        Self::Halted,
         Self::Drifted,
         Self::Progressing,
         Self::RolledBack,
@@ -62,6 +65,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
+            Self::Halted => "Halted",
             Self::Drifted => "Drifted",
             Self::Progressing => "Progressing",
             Self::RolledBack => "RolledBack",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::change::{ChangeDesired, StepOf};
 use super::facts::Waits;
 use super::file::{FileSpec, Reload};
 use super::fileset::{FilesetDesired, FilesetMount};
@@ -55,6 +56,9 @@ pub struct HostDesired {
     /// Procedures of services of this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub procedures: Vec<Arc<ProcedureDesired>>,
+    /// Changes that something on this host is a step of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Arc<ChangeDesired>>,
     /// Filesets that something on this host sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filesets: Vec<Arc<FilesetDesired>>,
@@ -107,6 +111,9 @@ pub struct InstanceDesired {
     pub rollout: Rollout,
     /// What is needed before its first start and its upgrade; never before a restart.
     pub depends_on: BTreeMap<String, Dependency>,
+    /// Changes that it is a step of. Not in the hashes: they say what a new image means, not what it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepOf>,
     /// What an unhealthy container means.
     pub unhealthy: Unhealthy,
     /// Fields whose drift is left alone.
@@ -238,6 +245,9 @@ pub enum DependencyTarget {
     Ready,
     /// A job that is done.
     Done,
+    /// The step before, of a change of a role: a job that is done, or a service that is ready and as it is to be on each
+    /// of its hosts. Only the word of a host that has accepted what this one has accepted counts.
+    Step,
 }
 
 /// How many of the instances that are depended on.
@@ -292,6 +302,9 @@ pub struct JobDesired {
     pub run: JobRun,
     /// What it waits for.
     pub depends_on: BTreeMap<String, Dependency>,
+    /// The change that it is a step of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<StepOf>,
     /// The honest answer when there is no record.
     pub done_when: Option<DoneWhen>,
     /// How long it may take.

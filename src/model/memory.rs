@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::change::ChangeRecord;
 use super::file::OnChange;
 use super::fileset::FilesetRecord;
 use super::hold::Hold;
@@ -32,6 +33,8 @@ pub struct HostMemory {
     pub instances: BTreeMap<ServiceName, InstanceMemory>,
     /// By job.
     pub jobs: BTreeMap<JobName, JobRecord>,
+    /// By change of a role, as `ROLE/CHANGE`.
+    pub changes: BTreeMap<String, ChangeRecord>,
     /// Filesets as they were last known, encrypted: what others agree on may be out of reach, or lost.
     pub filesets: BTreeMap<FilesetName, FilesetRecord>,
     /// Whether the removals of this generation were allowed.

@@ -1,6 +1,7 @@
 //! Plain data that every room shares: no I/O, no async, no clock.
 
 pub mod certificate;
+pub mod change;
 pub mod condition;
 pub mod desired;
 pub mod facts;

@@ -51,6 +51,8 @@ pub struct Role {
     pub probes: IndexMap<String, Written>,
     /// What is done about a service as a whole.
     pub procedures: IndexMap<String, Written>,
+    /// What a change means.
+    pub changes: IndexMap<String, Written>,
 }
 
 /// A role as it is used in a site.
@@ -153,6 +155,7 @@ pub fn read_role(root: &Node, directory: PathBuf, r: &mut Reader) -> Option<Role
         objects: section(spec, "objects"),
         probes: section(spec, "probes"),
         procedures: section(spec, "procedures"),
+        changes: section(spec, "changes"),
         name,
     };
     check(&role, r);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::condition::{Condition, ConditionType, FACT_MISSING};
-use crate::model::desired::{HostDesired, InstanceDesired};
+use crate::model::desired::{HostDesired, InstanceDesired, JobDesired};
 use crate::model::facts::missing_in_words;
 use crate::model::job::JobState;
 use crate::model::labels;
@@ -85,12 +85,13 @@ fn known(input: &HostInput<'_>, is_needed: impl Fn(&str) -> bool) -> BTreeMap<St
     }
     for name in input.desired.jobs.keys().filter(|name| is_needed(name.as_str())) {
         let done = job_here(input, name);
-        let state = DependencyState { started: done, ready: done, settled: done, updated: done };
+        let state = DependencyState { started: done, ready: done, settled: done, updated: done, current: true };
         known.entry(name.to_string()).or_default().here = Some(state);
     }
     for (name, hosts) in input.desired.placement.iter().filter(|(name, _)| is_needed(name)) {
         let others = hosts.iter().filter(|host| **host != input.desired.host);
-        known.entry(name.clone()).or_default().elsewhere = others.map(|host| elsewhere(input, name, host)).collect();
+        known.entry(name.clone()).or_default().elsewhere =
+            others.map(|host| (host.clone(), elsewhere(input, name, host))).collect();
     }
     known
 }
@@ -112,13 +113,18 @@ pub fn service_here(input: &HostInput<'_>, name: &ServiceName) -> Option<Depende
         ready: current.is_some_and(|container| gate::is_ready(desired, container, input.observed)) && proven.is_some(),
         settled: updated || is(failed.map(|failed| &failed.input_hash)),
         updated,
+        current: true,
     })
 }
 
 /// Whether a job of this host is done with its present inputs.
 pub fn job_here(input: &HostInput<'_>, name: &JobName) -> bool {
-    let Some(desired) = input.desired.jobs.get(name) else { return false };
-    input.memory.jobs.get(name).is_some_and(|record| {
+    input.desired.jobs.get(name).is_some_and(|desired| is_job_done(desired, input.memory))
+}
+
+/// Whether a job is done with these inputs.
+pub fn is_job_done(desired: &JobDesired, memory: &HostMemory) -> bool {
+    memory.jobs.get(&desired.job).is_some_and(|record| {
         matches!(record.state, JobState::Done { .. })
             && (desired.schedule.is_some()
                 || record.input_hash == desired.input_hash
@@ -129,8 +135,10 @@ pub fn job_here(input: &HostInput<'_>, name: &JobName) -> bool {
 /// How an instance or job on another host is, by that host's own word.
 fn elsewhere(input: &HostInput<'_>, name: &str, host: &HostName) -> Option<DependencyState> {
     let report = input.reports.get(host).filter(|report| report.reachable)?;
+    let desired = input.desired;
+    let current = report.generation >= desired.generation || report.source_digest == desired.source_digest;
     if let Some(done) = report.jobs.get(name) {
-        return Some(DependencyState { started: *done, ready: *done, settled: *done, updated: *done });
+        return Some(DependencyState { started: *done, ready: *done, settled: *done, updated: *done, current });
     }
     let instance = report.services.get(name)?;
     Some(DependencyState {
@@ -138,6 +146,7 @@ fn elsewhere(input: &HostInput<'_>, name: &str, host: &HostName) -> Option<Depen
         ready: instance.ready,
         settled: instance.updated || instance.failed,
         updated: instance.updated,
+        current,
     })
 }
 
@@ -234,6 +243,7 @@ fn plan_known(
             host_name: &desired.host,
             generation: desired.generation,
             desired: desired.jobs.get(name)?,
+            changes: &desired.changes,
             observed,
             memory,
             dependencies: known,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::model::change::CHANGE_HALTED;
 use crate::model::condition::{Condition, ConditionStatus, ConditionType};
 use crate::model::desired::{DependencyTarget, HealMode, InstanceDesired, OnFailure};
 use crate::model::hold::{Hold, HoldKind};
@@ -25,7 +26,7 @@ use super::gate::{self, Verdict};
 use super::remember::MemoryChange;
 use super::slots::{Owner, Slots};
 use super::step::{ActionKind, Cause, Change, Disruption, Next, Step, Subject, SubjectPlan};
-use super::{instructed, prepare, replace, steady};
+use super::{change, instructed, prepare, replace, steady};
 
 /// All that the plan of an instance depends on.
 #[derive(Clone, Copy, Debug)]
@@ -274,10 +275,19 @@ impl<'a> Planning<'a> {
         for (name, dependency) in &spec.depends_on {
             let satisfied = match self.input.dependencies.get(name.as_str()) {
                 None => !dependency.required,
+                Some(known) if dependency.on == DependencyTarget::Step => {
+                    let undone = known.undone(self.input.host_name);
+                    if !undone.is_empty() {
+                        let message = format!("waits for the step `{name}`: {}", undone.join(", "));
+                        self.condition(ConditionType::Waiting, "DependencyNotReady", message);
+                        return Some(Next::Blocked);
+                    }
+                    true
+                }
                 Some(known) => {
                     known.has(dependency.need, |state| match dependency.on {
                         DependencyTarget::Started => state.started,
-                        DependencyTarget::Ready | DependencyTarget::Done => state.ready,
+                        DependencyTarget::Ready | DependencyTarget::Done | DependencyTarget::Step => state.ready,
                     }) && (!upgrade || known.is_settled())
                 }
             };
@@ -339,7 +349,11 @@ impl<'a> Planning<'a> {
     }
 
     pub(super) fn gate_failed(&mut self, container: &ObservedContainer, reason: &str) -> Next {
-        let may_go_back = self.has_way_back() && self.spec.rollout.on_failure != OnFailure::Halt && !self.quarantined;
+        let crossed = change::crossing(self);
+        let may_go_back = self.has_way_back()
+            && self.spec.rollout.on_failure != OnFailure::Halt
+            && crossed.is_none()
+            && !self.quarantined;
         if may_go_back {
             "rolling back".clone_into(&mut self.state);
             return Next::Step(Step::Quarantine {
@@ -349,7 +363,14 @@ impl<'a> Planning<'a> {
             });
         }
         "failed".clone_into(&mut self.state);
-        self.condition(ConditionType::Stalled, "GateFailed", reason);
+        match crossed {
+            Some(step) => {
+                let message = format!("{reason}; there is no way back from `{}`, so it is left as it is", step.change);
+                self.condition(ConditionType::Halted, CHANGE_HALTED, message.clone());
+                self.condition(ConditionType::Stalled, CHANGE_HALTED, message);
+            }
+            None => self.condition(ConditionType::Stalled, "GateFailed", reason),
+        }
         // It may still become ready, and nothing is lost by looking.
         Next::Wait { until: None }
     }

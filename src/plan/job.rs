@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::model::change::{CONTRACT_PENDING, ChangeDesired};
 use crate::model::condition::{Condition, ConditionType, FILESET_MISSING, VOLUME_LOST};
 use crate::model::desired::{DependencyTarget, JobDesired};
 use crate::model::fileset;
@@ -18,6 +19,7 @@ use crate::model::time::{Span, Timestamp};
 use crate::observe::observed::{EngineState, HostObserved, ObservedContainer, Status};
 
 use super::backoff;
+use super::change;
 use super::dependency::KnownDependency;
 use super::files;
 use super::prepare::{self, Image};
@@ -41,6 +43,8 @@ pub struct JobInput<'a> {
     pub generation: u64,
     /// The job.
     pub desired: &'a Arc<JobDesired>,
+    /// Changes that it may be a step of.
+    pub changes: &'a [Arc<ChangeDesired>],
     /// The host as seen.
     pub observed: &'a HostObserved,
     /// Memory.
@@ -51,10 +55,11 @@ pub struct JobInput<'a> {
     pub now: Timestamp,
 }
 
-struct Planning<'a> {
-    input: JobInput<'a>,
+/// The working set of one planning.
+pub(super) struct Planning<'a> {
+    pub(super) input: JobInput<'a>,
     conditions: Vec<Condition>,
-    state: &'static str,
+    pub(super) state: &'static str,
     ready: bool,
     wants_to_run: bool,
 }
@@ -87,7 +92,7 @@ pub fn plan(input: &JobInput<'_>) -> SubjectPlan {
 }
 
 impl Planning<'_> {
-    fn condition(&mut self, kind: ConditionType, reason: &str, message: impl Into<String>) {
+    pub(super) fn condition(&mut self, kind: ConditionType, reason: &str, message: impl Into<String>) {
         self.conditions.push(Condition::new(kind, true, reason, message));
     }
 
@@ -220,8 +225,12 @@ impl Planning<'_> {
         let same = record.filter(|record| record.input_hash == job.input_hash);
         match (job.run, record, same) {
             (JobRun::Once, Some(JobRecord { state: JobState::Done { .. }, .. }), _)
-            | (_, _, Some(JobRecord { state: JobState::Done { .. }, .. })) => self.done(container),
-            (_, _, same) => self.run(same, job.input_hash.clone(), None, container),
+            | (_, _, Some(JobRecord { state: JobState::Done { .. }, .. })) => {
+                self.step_done().unwrap_or_else(|| self.done(container))
+            }
+            (_, _, same) => {
+                self.step_begins(same).unwrap_or_else(|| self.run(same, job.input_hash.clone(), None, container))
+            }
         }
     }
 
@@ -297,13 +306,33 @@ impl Planning<'_> {
         if let Some(JobRecord { state: JobState::Failed { at, exit_code, .. }, .. }) = record {
             self.state = "failed";
             let code = exit_code.map_or("it took too long".to_owned(), |code| format!("exit code {code}"));
-            self.condition(ConditionType::Stalled, "JobFailed", format!("attempt {attempts} failed: {code}"));
+            let why = format!("attempt {attempts} failed: {code}");
+            if let Some(step) = &job.step {
+                if let Some(halted) = self.step_failed(step, &why) {
+                    return halted;
+                }
+            } else {
+                self.condition(ConditionType::Stalled, "JobFailed", why);
+            }
             let until = at.plus(backoff::wait(attempts + 1, 1.0));
             if input.now < until && *at <= input.now {
                 return Next::Wait { until: Some(until) };
             }
         }
         for (name, dependency) in &job.depends_on {
+            if let Some(known) = input.dependencies.get(name.as_str())
+                && dependency.on == DependencyTarget::Step
+            {
+                let undone = known.undone(input.host_name);
+                if undone.is_empty() {
+                    continue;
+                }
+                let pending = job.step.as_ref().is_some_and(|step| step.irreversible);
+                let reason = if pending { CONTRACT_PENDING } else { "DependencyNotReady" };
+                let message = format!("waits for the step `{name}`: {}", undone.join(", "));
+                self.condition(ConditionType::Waiting, reason, message);
+                return Next::Blocked;
+            }
             let satisfied = match input.dependencies.get(name.as_str()) {
                 None => !dependency.required,
                 Some(known) if dependency.on == DependencyTarget::Started => {
@@ -361,6 +390,11 @@ impl Planning<'_> {
             && !is_answered(record)
         {
             return self.ask(question, &image.id);
+        }
+        if let Some(step) = job.step.as_ref().filter(|step| step.irreversible)
+            && let Some(change) = change::no_return(input.memory, step, None)
+        {
+            return Next::Remember(change);
         }
         if let Some(old) = container {
             return Next::Step(Step::Remove { id: old.id.clone() });

@@ -4,6 +4,7 @@
 //! I/O, reads a clock or rolls dice, so that the same input gives byte-equal plans.
 
 pub mod backoff;
+pub mod change;
 pub mod dependency;
 pub mod diff;
 pub mod expected;
@@ -15,6 +16,7 @@ pub mod id;
 pub mod instance;
 mod instructed;
 pub mod job;
+mod job_step;
 pub mod lapse;
 mod namespaces;
 pub mod networks;

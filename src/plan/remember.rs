@@ -78,6 +78,24 @@ pub enum MemoryChange {
         /// How.
         state: JobState,
     },
+    /// A step of a change was done.
+    StepDone {
+        /// `ROLE/CHANGE`.
+        change: String,
+        /// Which job.
+        job: JobName,
+        /// With which version.
+        version: String,
+    },
+    /// A step of a change is about to begin that cannot be taken back.
+    NoReturn {
+        /// `ROLE/CHANGE`.
+        change: String,
+        /// The version that it leads to.
+        version: String,
+        /// The version that it leaves, where that is known.
+        left: Option<String>,
+    },
     /// A person wants these volumes empty: that they are gone for a moment is no loss.
     Wiping {
         /// Engine names.
@@ -161,6 +179,12 @@ impl MemoryChange {
                 {
                     record.state = state.clone();
                 }
+            }
+            Self::StepDone { change, job, version } => {
+                memory.changes.entry(change.clone()).or_default().note_done(job, version);
+            }
+            Self::NoReturn { change, version, left } => {
+                memory.changes.entry(change.clone()).or_default().pass(version, left.as_deref());
             }
             Self::Wiping { volumes } => memory.volumes.retain(|name| !volumes.contains(name)),
         }

@@ -4,6 +4,7 @@ use crate::model::condition::ConditionType;
 use crate::model::hold::HoldKind;
 use crate::observe::observed::{ObservedContainer, Status};
 
+use super::change;
 use super::diff;
 use super::instance::Planning;
 use super::prepare;
@@ -42,6 +43,10 @@ fn proving(
 ) -> Next {
     if planning.fits(current) {
         return proving_current(planning, current, previous);
+    }
+    if let Some(blocked) = change::left_behind(planning) {
+        planning.describe_running(current);
+        return blocked;
     }
     if planning.fits(previous) {
         // A rollback, or an edit that was taken back.
@@ -100,8 +105,10 @@ fn proving_current(planning: &mut Planning<'_>, current: &ObservedContainer, pre
         return next;
     }
     match current.state.status {
-        Status::Created => Next::Step(planning.start(current)),
-        Status::Exited | Status::Dead if current.state.started_at.is_empty() => Next::Step(planning.start(current)),
+        Status::Created => change::before_start(planning).unwrap_or_else(|| Next::Step(planning.start(current))),
+        Status::Exited | Status::Dead if current.state.started_at.is_empty() => {
+            change::before_start(planning).unwrap_or_else(|| Next::Step(planning.start(current)))
+        }
         Status::Exited | Status::Dead => match planning.gate(current) {
             // Its own end was no verdict: somebody stopped it, or nothing is there to go back to.
             Next::Wait { .. } => Next::Step(planning.start(current)),
@@ -184,6 +191,10 @@ fn prepared(planning: &mut Planning<'_>, current: &ObservedContainer, next: &Obs
     {
         planning.describe_running(current);
         return waiting;
+    }
+    if let Some(blocked) = change::left_behind(planning) {
+        planning.describe_running(current);
+        return blocked;
     }
     let is_alive = current.is_running() || current.state.status == Status::Restarting;
     if is_alive && let Some(hold) = planning.hold(HoldKind::Cordon) {

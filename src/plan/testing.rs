@@ -26,6 +26,7 @@ pub(crate) fn instance(name: &str) -> InstanceDesired {
         ready: None,
         rollout: Rollout::default(),
         depends_on: BTreeMap::new(),
+        steps: Vec::new(),
         unhealthy: Unhealthy::Report,
         drift_ignore: BTreeSet::new(),
         hooks: Hooks::default(),

@@ -22,7 +22,7 @@ const DIGITS: usize = 32;
 pub fn seal_instance(instance: &mut InstanceDesired, key: &[u8]) {
     instance.create_hash = hash(key, "create", &create_input(instance));
     instance.input_hash =
-        hash(key, "input", &spec(instance, &instance.files, &["create_hash", "input_hash", "sensitive"]));
+        hash(key, "input", &spec(instance, &instance.files, &["create_hash", "input_hash", "sensitive", "steps"]));
 }
 
 /// Fills in what makes a job run again: its `inputs` where it declares them, else image, settings and files.
@@ -36,6 +36,11 @@ pub fn seal_job(job: &mut JobDesired, inputs: Option<&Value>, key: &[u8]) {
         ]),
     };
     job.input_hash = hash(key, "job", &input);
+}
+
+/// A name for what a change is about: the same where nothing of that has changed.
+pub fn version(key: &[u8], about: &Value) -> String {
+    hash(key, "change", about)
 }
 
 fn create_input(instance: &InstanceDesired) -> Value {

@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::change_view;
 use super::plan_view::PlanView;
 use super::status::SiteStatus;
 
@@ -53,6 +54,7 @@ pub fn plan(hosts: impl IntoIterator<Item = PlanView>) -> Option<PlanView> {
         site.changes += host.changes;
         site.actions.extend(host.actions);
         site.notes.extend(host.notes);
+        change_view::merge(&mut site.ordered, host.ordered);
         site
     })?;
     if !single {
@@ -91,6 +93,7 @@ mod tests {
             changes: 1,
             actions: Vec::new(),
             notes: vec![id.to_owned()],
+            ordered: Vec::new(),
         };
         let both = plan([view("a", 3), view("b", 4)]).unwrap();
         assert_eq!((both.generation, both.changes, both.notes.len()), (4, 2, 2));

@@ -1,5 +1,6 @@
 //! What people and programs read: pure text and JSON.
 
+pub mod change_view;
 pub mod describe_text;
 pub mod diff_view;
 pub mod event;

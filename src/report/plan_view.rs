@@ -10,6 +10,7 @@ use crate::model::desired::{HostDesired, InstanceDesired};
 use crate::model::names::ServiceName;
 use crate::plan::step::{ActionKind, Cause, Disruption, Subject, SubjectPlan};
 
+use super::change_view::{self, ChangeView};
 use super::diff_view;
 
 /// A plan. The names in its JSON are stable; fields are added, never renamed.
@@ -28,6 +29,9 @@ pub struct PlanView {
     /// What is to be known besides.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Changes of roles that some of the actions are steps of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ordered: Vec<ChangeView>,
 }
 
 /// One change.
@@ -98,6 +102,7 @@ pub fn view(
         changes: actions.len(),
         actions,
         notes,
+        ordered: Vec::new(),
     }
 }
 
@@ -179,6 +184,7 @@ pub fn render(plan: &PlanView, colour: bool) -> String {
             }
         }
     }
+    text.push_str(&change_view::render(&plan.ordered));
     for note in &plan.notes {
         let _ = writeln!(text, "\n{}", paint("33", &format!("note: {note}")));
     }

@@ -390,11 +390,14 @@ pub enum JobPhase {
     Done,
     /// It failed, and is tried again.
     Failed,
+    /// It failed where nothing leads back, and waits for a person.
+    Halted,
 }
 
 impl JobPhase {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Pending, Self::Waiting, Self::Scheduled, Self::Running, Self::Done, Self::Failed];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Waiting, Self::Scheduled, Self::Running, Self::Done, Self::Failed, Self::Halted];
 
     /// As in JSON and labels.
     pub const fn as_str(self) -> &'static str {
@@ -405,6 +408,7 @@ impl JobPhase {
             Self::Running => "running",
             Self::Done => "done",
             Self::Failed => "failed",
+            Self::Halted => "halted",
         }
     }
 }

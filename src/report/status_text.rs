@@ -22,9 +22,10 @@ pub struct Look {
 const WIDE: usize = 120;
 
 /// The conditions that people want to see first; the others are in `mastic describe`.
-const NOTABLE: [(ConditionType, ConditionStatus); 14] = [
+const NOTABLE: [(ConditionType, ConditionStatus); 15] = [
     (ConditionType::NameTaken, ConditionStatus::True),
     (ConditionType::PortHeldBy, ConditionStatus::True),
+    (ConditionType::Halted, ConditionStatus::True),
     (ConditionType::CrashLooping, ConditionStatus::True),
     (ConditionType::RolledBack, ConditionStatus::True),
     (ConditionType::Quarantined, ConditionStatus::True),
@@ -201,7 +202,7 @@ fn jobs(text: &mut String, status: &SiteStatus, now: Timestamp, look: Look) {
         for job in &host.jobs {
             let tone = match job.state {
                 JobPhase::Done | JobPhase::Scheduled => Tone::Good,
-                JobPhase::Failed => Tone::Bad,
+                JobPhase::Failed | JobPhase::Halted => Tone::Bad,
                 JobPhase::Pending | JobPhase::Waiting | JobPhase::Running => Tone::Busy,
             };
             let mut row = if many_hosts { vec![(host.name.to_string(), Tone::Plain)] } else { vec![] };

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::model::change::ChangeDesired;
 use crate::model::desired::{HostDesired, RegistryLogin};
 use crate::model::facts::{SiteFacts, Waits};
 use crate::model::names::{HostName, NetworkName, RoleName, ServiceName, VolumeName};
@@ -237,11 +238,12 @@ fn compile_host(
     let (mut services, mut jobs) = (services, jobs);
     compiler.volumes_from(&mut services);
     compiler.share_namespaces(&mut services, &mut jobs);
+    let changes = compiler.changes(&mut services, &mut jobs);
     let mut asked = tree.files.clone();
     asked.extend(reader.asked());
     asked.sort();
     asked.dedup();
-    let placement = placement(tree, host, &services, &jobs);
+    let placement = placement(tree, host, &services, &jobs, &changes);
     let outcome = Compiled {
         desired: HostDesired {
             site: tree.site.name.clone(),
@@ -261,6 +263,7 @@ fn compile_host(
             budgets: super::hosts::budgets(&tree.site, &tree.groups, host),
             behaviours: std::mem::take(&mut compiler.behaviours),
             procedures,
+            changes,
             filesets,
             waits: std::mem::take(&mut compiler.waits),
             secrets: compiler.secrets.values().cloned().collect(),
@@ -288,12 +291,14 @@ fn placement(
     host: &HostName,
     services: &[super::instance::Built<crate::model::desired::InstanceDesired>],
     jobs: &[super::instance::Built<crate::model::desired::JobDesired>],
+    changes: &[Arc<ChangeDesired>],
 ) -> BTreeMap<String, Vec<HostName>> {
     let of_services = services.iter().map(|built| (built.desired.service.as_str(), &built.desired.depends_on));
     let of_jobs = jobs.iter().map(|built| (built.desired.job.as_str(), &built.desired.depends_on));
     let names: BTreeSet<&str> = of_services
         .chain(of_jobs)
         .flat_map(|(name, needs)| std::iter::once(name).chain(needs.keys().map(String::as_str)))
+        .chain(changes.iter().flat_map(|change| change.steps.iter().map(|step| step.what.name())))
         .collect();
     let placed = |name: &str| tree.services.get(name).or_else(|| tree.jobs.get(name));
     names

@@ -5,6 +5,10 @@
 
 pub mod addresses;
 pub mod certificates;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod change_tests;
+pub mod changes;
 pub mod check;
 pub mod compile;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::port::site_files::SiteFiles;
 use crate::render::variables::SharedData;
 
 use super::addresses;
+use super::changes::{self, SiteChange};
 use super::compile::CompileRequest;
 use super::hosts::Groups;
 use super::load::{Loaded, load};
@@ -39,6 +40,8 @@ pub struct Tree {
     pub services: IndexMap<ServiceName, Vec<HostName>>,
     /// Hosts of each job.
     pub jobs: IndexMap<JobName, Vec<HostName>>,
+    /// What changes of its roles mean.
+    pub changes: Vec<SiteChange>,
     /// All texts.
     pub sources: Sources,
     /// What relative paths are relative to.
@@ -132,12 +135,14 @@ pub fn read(request: &CompileRequest, files: &dyn SiteFiles) -> Result<Tree, Dia
             errors.push(Diagnostic::error("R001", entry.key_place, message).maybe_help(help));
         }
     }
-    check_cycles(&site, &mut errors);
+    let changes = changes::read(&site, &mut errors);
+    check_cycles(&site, &changes, &mut errors);
     Ok(Tree {
         site,
         groups,
         services,
         jobs,
+        changes,
         sources,
         directory,
         files: read,
@@ -195,14 +200,17 @@ fn check_references(site: &Site, errors: &mut Vec<Diagnostic>) {
     }
 }
 
-fn check_cycles(site: &Site, errors: &mut Vec<Diagnostic>) {
+fn check_cycles(site: &Site, changes: &[SiteChange], errors: &mut Vec<Diagnostic>) {
     // Whoever shares the namespaces of another waits for it as well.
     fn needs(node: &Node) -> Vec<(&str, Place)> {
         dependencies(node).into_iter().chain(namespaces::providers(node)).collect()
     }
     let services = site.services.iter().map(|(name, written)| (name.as_str(), needs(&written.node)));
     let jobs = site.jobs.iter().map(|(name, written)| (name.as_str(), needs(&written.node)));
-    let graph: IndexMap<&str, Vec<(&str, Place)>> = services.chain(jobs).collect();
+    let mut graph: IndexMap<&str, Vec<(&str, Place)>> = services.chain(jobs).collect();
+    for (step, before, place) in changes.iter().flat_map(SiteChange::edges) {
+        graph.entry(step).or_default().push((before, place));
+    }
     let mut done: Vec<&str> = Vec::new();
     for start in graph.keys() {
         let mut path: Vec<(&str, Place)> = Vec::new();

@@ -13,6 +13,7 @@ use crate::report::event::Severity;
 fn desired(generation: u64) -> HostDesired {
     HostDesired {
         filesets: Vec::new(),
+        changes: Vec::new(),
         waits: crate::model::facts::Waits::default(),
         site: SiteName::new("demo").unwrap(),
         host: HostName::new("here").unwrap(),

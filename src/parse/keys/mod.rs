@@ -1,5 +1,6 @@
 //! The keys of the format, as tables: what the parser takes, what the schema offers and what the reference lists.
 
+pub mod change;
 pub mod container;
 pub mod fileset;
 pub mod kolla;

@@ -1,5 +1,6 @@
 //! The keys of a role, and of its entries in a site.
 
+use super::change::CHANGE;
 use super::fileset::FILESET;
 use super::ours::{JOB, NAMES, SERVICE};
 use super::procedure::{PROCEDURE, VALUE_PROBE};
@@ -43,7 +44,11 @@ const SPEC: Table = Table {
         key("objects", Map(&Object(&OBJECTS)), "Objects that others keep for this role."),
         key("probes", Map(&Object(&VALUE_PROBE)), "Questions whose answers are values, for expressions over members."),
         key("procedures", Map(&Object(&PROCEDURE)), "What is done about a service as a whole, step by step."),
-        refused("changes", "changes as steps are not available in this version; order jobs with `depends_on`"),
+        key(
+            "changes",
+            Map(&Object(&CHANGE)),
+            "What a change means: jobs and rollouts, step by step on the whole site.",
+        ),
         key("filesets", Map(&Object(&FILESET)), "Files that are born at run time and are the same on all hosts."),
         refused("host", "preparing the host is not available in this version"),
     ]],

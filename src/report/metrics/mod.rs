@@ -341,9 +341,10 @@ impl Metrics {
 }
 
 /// The conditions of a rollout that are told for a service as a whole.
-const ROLLOUT_CONDITIONS: [ConditionType; 5] = [
+const ROLLOUT_CONDITIONS: [ConditionType; 6] = [
     ConditionType::Progressing,
     ConditionType::Stalled,
+    ConditionType::Halted,
     ConditionType::RolledBack,
     ConditionType::Quarantined,
     ConditionType::Paused,

@@ -38,6 +38,7 @@ pub fn markdown(role: &Role) -> String {
     };
     text.push_str(&names("Services", role.services.keys().collect()));
     text.push_str(&names("Jobs", role.jobs.keys().collect()));
+    text.push_str(&names("Changes", role.changes.keys().collect()));
     text.push_str(&names("Filesets", role.filesets.keys().collect()));
     text.push_str(&names("Endpoints", role.provides.keys().collect()));
     text.push_str(&names("Keeps objects for others", role.providers.keys().collect()));

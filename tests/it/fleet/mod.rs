@@ -1,5 +1,6 @@
 //! Many hosts under one controller, in the simulated world: budgets, order, halts, hosts that are cut off.
 
+mod changes;
 mod facts;
 mod filesets;
 mod images;

@@ -15,6 +15,7 @@ use mastic::model::names::{HostName, SiteName};
 use mastic::model::time::Span;
 use mastic::observe::observed::Health;
 use mastic::port::coordinator::Coordinator as _;
+use mastic::port::store::Store as _;
 use mastic::report::metrics::Metrics;
 use mastic::report::status::SiteStatus;
 use mastic::resolve::compile::CompileRequest;
@@ -71,7 +72,9 @@ impl Fleet {
         let directory = tempfile::tempdir().unwrap();
         let mut fleet = Self { world, hosts, directory, inputs: None, published, tasks: Vec::new() };
         for (name, content) in files {
-            std::fs::write(fleet.directory.path().join(name), content).unwrap();
+            let path = fleet.directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
         }
         fleet.write(text);
         fleet.begin();
@@ -152,7 +155,11 @@ impl Fleet {
     /// `mastic apply --timeout`.
     pub async fn apply_within(&self, seconds: u64) -> Outcome {
         let wait = Some(Wait { timeout: Some(Span::seconds(seconds)) });
-        let command = Command::Reconcile(Reconcile { user: "tester".to_owned(), wait, ..Reconcile::default() });
+        self.ask(Command::Reconcile(Reconcile { user: "tester".to_owned(), wait, ..Reconcile::default() })).await
+    }
+
+    /// Any command.
+    pub async fn ask(&self, command: Command) -> Outcome {
         let (replies, mut receiver) = Replies::channel();
         let request = Request { command, replies };
         self.inputs.as_ref().unwrap().send(Input::Request(Box::new(request))).await.unwrap();
@@ -172,6 +179,26 @@ impl Fleet {
             }
         });
         assert!(waited.await.is_ok(), "waited an hour for this: {what}");
+    }
+
+    /// One more image: what it runs as, and what it does with another command.
+    pub fn publish(&self, reference: &str, program: Program, programs: &[(&str, Program)]) {
+        let programs = programs.iter().map(|(words, program)| ((*words).to_owned(), program.clone())).collect();
+        self.world.publish(reference, 1, SimImage { programs, ..SimImage::of(program) });
+    }
+
+    /// When a service or job was started, on any host, in milliseconds of the simulation.
+    pub fn all_starts(&self, name: &str) -> Vec<u64> {
+        let of = |host: &String| self.world.host(host).starts().get(name).cloned().unwrap_or_default();
+        let mut starts: Vec<u64> = self.hosts.iter().flat_map(of).collect();
+        starts.sort_unstable();
+        starts
+    }
+
+    /// Reasons and messages of what was told on a host.
+    pub fn events(&self, host: &str, reason: &str) -> Vec<String> {
+        let events = self.world.host(host).store().events(500).unwrap();
+        events.into_iter().filter(|event| event.reason == reason).map(|event| event.message).collect()
     }
 
     pub fn host(&self, name: &str) -> SimHost {

@@ -71,6 +71,7 @@ pub fn image(program: Program) -> SimImage {
 /// A site on one host.
 pub fn random_site(random: &mut StdRng) -> HostDesired {
     let mut desired = HostDesired {
+        changes: Vec::new(),
         filesets: Vec::new(),
         waits: mastic::model::facts::Waits::default(),
         site: site_name(),
@@ -139,6 +140,7 @@ fn mount(service: &mut InstanceDesired) {
 
 fn random_service(random: &mut StdRng, name: &str, site: &HostDesired) -> InstanceDesired {
     let mut service = InstanceDesired {
+        steps: Vec::new(),
         filesets: Vec::new(),
         service: ServiceName::new(name).unwrap(),
         role: None,
@@ -282,6 +284,7 @@ pub fn change_something(random: &mut StdRng, service: &mut InstanceDesired) {
 
 fn random_job(random: &mut StdRng, site: &HostDesired) -> JobDesired {
     let mut job = JobDesired {
+        step: None,
         filesets: Vec::new(),
         job: JobName::new("migrate").unwrap(),
         role: None,
