@@ -367,10 +367,7 @@ async fn clean(state: &Path) -> Result<(), CommandError> {
 /// Where a host's state lies, its engine is most likely the one of this machine: it is asked while the site is read. If it
 /// is another one after all, nobody hears the answers.
 fn ask_early(state: &Path) -> Option<Early> {
-    if !state.join("accepted.json").exists() {
-        return None;
-    }
-    Early::begin(connect_options(None).ok()?, state)
+    Early::begin(connect_options(None).ok()?, state, DiskStore::open(state).accepted_names()?)
 }
 
 /// The key of the site; empty where there is none and none is to be made.

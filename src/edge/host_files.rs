@@ -35,10 +35,10 @@ pub struct Early {
 
 impl Early {
     /// Begins to ask, if the engine is one of this machine.
-    pub fn begin(options: ConnectOptions, state: &Path) -> Option<Self> {
+    pub fn begin(options: ConnectOptions, state: &Path, (site, host): (SiteName, HostName)) -> Option<Self> {
         let Endpoint::Unix(_) = options.endpoint else { return None };
         let observer = DockerObserver::with_files(&options, Arc::new(DiskFiles::open(state).ok()?)).ok()?;
-        observer.look_ahead();
+        observer.look_ahead(site, host);
         Some(Self { options, observer })
     }
 }

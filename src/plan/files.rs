@@ -83,15 +83,15 @@ pub fn differences(
     let Some(seen) = host.files.get(&directory) else { return };
     let is_own_directory = live.label(labels::CREATE_HASH) == Some(desired.create_hash.as_str());
     let image = host.images.get(&live.image_id).map(AsRef::as_ref);
-    let first = found.len();
     for file in &desired.files {
+        let before = found.len();
         file_difference(file, seen, is_own_directory, image, found);
-    }
-    if seen.is_empty() {
-        // The directory was removed as a whole. The container goes on to mount the removed one, and sees nothing of what is
-        // written in its place before it is started again.
-        for difference in &mut found[first..] {
-            difference.class = difference.class.max(Disruption::Restart);
+        // Where nothing is left, the directory was removed as a whole. The container goes on to mount the removed one, and sees
+        // nothing of what is written in its place before it is started again. A fileset may have no more than the one file.
+        if seen.is_empty() && file.fileset.is_none() {
+            for difference in &mut found[before..] {
+                difference.class = difference.class.max(Disruption::Restart);
+            }
         }
     }
     extra_files(desired, seen, found);

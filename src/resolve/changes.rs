@@ -97,7 +97,7 @@ impl Reading<'_> {
         }
         let mut steps: Vec<(ChangeStep, Place)> = Vec::new();
         for item in items {
-            let Some(what) = self.step(item, &mut reader) else { continue };
+            let Some(what) = self.step(item, &steps, &mut reader) else { continue };
             if steps.iter().any(|(other, _)| other.what == what) {
                 let message = format!("`{}` is a step of this change already", what.name());
                 self.errors.push(Diagnostic::error("R003", item.place, message));
@@ -111,7 +111,7 @@ impl Reading<'_> {
     }
 
     /// What a step does; none where the site leaves that out, or it is wrong.
-    fn step(&mut self, item: &Node, reader: &mut Reader) -> Option<StepKind> {
+    fn step(&mut self, item: &Node, before: &[(ChangeStep, Place)], reader: &mut Reader) -> Option<StepKind> {
         let (job, roll) = (item.get("job"), item.get("roll"));
         let ((Some(node), None) | (None, Some(node))) = (job, roll) else {
             let message = "a step of a change needs one of `job`, `roll`";
@@ -150,7 +150,8 @@ impl Reading<'_> {
                 self.errors.push(Diagnostic::error("V003", given.place, message).also(node.place, "the step"));
             }
         }
-        if let Some(first) = self.jobs.insert(job.clone(), node.place).filter(|first| *first != node.place) {
+        let again = before.iter().any(|(step, _)| step.what == StepKind::Job(job.clone()));
+        if !again && let Some(first) = self.jobs.insert(job.clone(), node.place).filter(|first| *first != node.place) {
             let message = format!("`{job}` is a step of two changes");
             self.errors.push(Diagnostic::error("R003", node.place, message).also(first, "here first"));
             return None;

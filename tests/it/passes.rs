@@ -83,11 +83,13 @@ async fn a_light_pass_that_finds_nothing_new_asks_two_questions_and_a_deep_one_f
 
 #[test]
 fn an_apply_that_asks_while_it_reads_the_site_asks_nothing_twice_and_sees_what_is() {
+    let daemon = Daemon::start(&[]);
     let sandbox = Sandbox::new();
     let image = sandbox.image("early", "");
-    let proxy = Proxy::new(sandbox.path());
+    daemon.load(&image);
+    let proxy = Proxy::to(sandbox.path(), &daemon.socket());
     let service = format!("{{image: '{image}', command: [sleep, '1000'], stop_signal: SIGKILL}}");
-    sandbox.site(&format!("  services: {{@-a: {service}, @-b: {service}, @-c: {service}}}\n"));
+    sandbox.site(&format!("  services: {{one: {service}, two: {service}, six: {service}}}\n"));
     let apply = || {
         let mut command = sandbox.command(&["apply", "--timeout", "60"]);
         command.env("DOCKER_HOST", proxy.host());
@@ -96,16 +98,14 @@ fn an_apply_that_asks_while_it_reads_the_site_asks_nothing_twice_and_sees_what_i
         proxy.take_calls()
     };
     apply();
-    let ids = ["a", "b", "c"].map(|name| docker(&["inspect", "-f", "{{.Id}}", &sandbox.name(name)]));
+    daemon.docker(&["run", "-d", "--label", "mastic.site=other", "--label", "mastic.host=here", &image, "true"]);
+    let ids = ["one", "two", "six"].map(|name| daemon.docker(&["inspect", "-f", "{{.Id}}", name]).trim().to_owned());
     let calls = apply();
-    let times = |path: &str| calls.iter().filter(|call| *call == path).count();
-    assert_eq!(times("GET /containers/json"), 1, "{calls:#?}");
-    for id in &ids {
-        assert_eq!(times(&format!("GET /containers/{id}/json")), 1, "{calls:#?}");
-    }
-    docker(&["rm", "-f", &ids[1]]);
+    let inspects = |id: &str| calls.iter().filter(|call| **call == format!("GET /containers/{id}/json")).count();
+    assert_eq!(ids.each_ref().map(|id| inspects(id)), [1, 1, 1], "{calls:#?}");
+    assert_eq!(calls.iter().filter(|call| call.starts_with("GET /containers/")).count(), 4, "{calls:#?}");
+    daemon.docker(&["rm", "-f", &ids[1]]);
     assert!(apply().iter().any(|call| call == "POST /containers/create"));
-    sandbox.mastic(&["destroy", "--yes"]).ok();
 }
 
 #[tokio::test]

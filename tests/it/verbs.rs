@@ -107,7 +107,6 @@ fn a_site_is_applied_looked_at_and_destroyed_without_an_agent() {
 fn what_is_in_force_can_be_looked_at_while_the_site_is_broken() {
     let sandbox = with_site();
     let web = sandbox.name("web");
-    fails(&sandbox, &["why", &web], 1, "nothing was ever applied");
     sandbox.mastic(&["apply", "--timeout", "2m"]).ok();
     sandbox.write("site.yaml", &SITE.replace("volumes: [", "volums: ["));
 

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::transport::Transport;
 use super::wire;
 use crate::model::labels;
+use crate::model::names::{HostName, SiteName};
 use crate::port::engine::Answer;
 
 type Asked<T> = JoinHandle<Answer<T>>;
@@ -28,8 +29,12 @@ struct Questions {
 }
 
 impl Ahead {
-    /// Asks for the list, and then for each container on it that belongs to a site.
-    pub(super) fn begin(&self, transport: &Transport) {
+    /// Asks for the list, and then for each container on it that belongs to this host of this site.
+    pub(super) fn begin(&self, transport: &Transport, site: SiteName, host: HostName) {
+        let is_ours = move |entry: &&wire::ListedContainer| {
+            let says = |label: &str, name: &str| entry.labels.get(label).is_some_and(|value| value == name);
+            says(labels::SITE, site.as_str()) && says(labels::HOST, host.as_str())
+        };
         let (shared, transport) = (self.clone(), transport.clone());
         let mut questions = self.questions();
         questions.without = Some(HashSet::new());
@@ -37,7 +42,7 @@ impl Ahead {
             let list = transport.list().await;
             let mut questions = shared.questions();
             let without = questions.without.take().unwrap_or_default();
-            for entry in list.iter().flatten().filter(|entry| entry.labels.contains_key(labels::SITE)) {
+            for entry in list.iter().flatten().filter(is_ours) {
                 let (transport, id) = (transport.clone(), entry.id.clone());
                 if !without.contains(&id) {
                     let asked = tokio::spawn(async move { transport.inspect(&id).await });

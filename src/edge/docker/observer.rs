@@ -19,6 +19,7 @@ use super::{archive, convert, convert_image, events, logs, network, version, wir
 use crate::edge::ssh::SshLink;
 use crate::model::facts::HostFacts;
 use crate::model::fileset::{self, Contents};
+use crate::model::names::{HostName, SiteName};
 use crate::observe::observed::{
     ContainerSummary, EngineEvent, EngineVersion, ImageSummary, ObservedContainer, ObservedImage, ObservedNetwork,
 };
@@ -59,9 +60,9 @@ impl DockerObserver {
         Self::new(options, Arc::new(move |source| files.managed_path(source)))
     }
 
-    /// Begins to ask what everybody asks first. Whoever asks for the same later has the answers sooner.
-    pub fn look_ahead(&self) {
-        self.ahead.begin(&self.transport);
+    /// Begins to ask what is asked first about a host of a site. Whoever asks for the same later has the answers sooner.
+    pub fn look_ahead(&self, site: SiteName, host: HostName) {
+        self.ahead.begin(&self.transport, site, host);
     }
 
     /// Where the engine is, as people write it.

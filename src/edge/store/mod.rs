@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{atomic, system_words};
 use crate::model::desired::HostDesired;
 use crate::model::memory::HostMemory;
-use crate::model::names::HostName;
+use crate::model::names::{HostName, SiteName};
 use crate::port::store::{RecoveredMemory, Revision, Store, StoreError};
 use crate::report::event::Event;
 
@@ -76,6 +76,17 @@ impl DiskStore {
     /// The store of a state directory, which need not exist yet. Nothing is written.
     pub fn open(state: &Path) -> Self {
         Self { state: state.to_owned(), key: state.join("site.key") }
+    }
+
+    /// Of which host of which site the accepted state is. Reading all of it takes far longer.
+    pub fn accepted_names(&self) -> Option<(SiteName, HostName)> {
+        #[derive(serde::Deserialize)]
+        struct Names {
+            site: SiteName,
+            host: HostName,
+        }
+        let names: Names = load(&self.path("accepted.json")).ok()??;
+        Some((names.site, names.host))
     }
 
     /// The store of one of several hosts that a state directory is for.

@@ -70,6 +70,7 @@ fn a_converged_site_is_told() {
     mastic_job_runs_total{host="here",job="migrate",result="success"} 0
     mastic_job_state{host="here",job="migrate",state="done"} 1
     mastic_job_state{host="here",job="migrate",state="failed"} 0
+    mastic_job_state{host="here",job="migrate",state="halted"} 0
     mastic_job_state{host="here",job="migrate",state="pending"} 0
     mastic_job_state{host="here",job="migrate",state="running"} 0
     mastic_job_state{host="here",job="migrate",state="scheduled"} 0

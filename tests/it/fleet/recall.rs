@@ -9,8 +9,8 @@ use mastic::sim::program::{Program, SimImage};
 
 use super::world::{Fleet, site};
 
-const ALL: &str = "{deadline: 20s, on_failure: rollback-all, waves: [h1, h2, h3]}";
-const ONE: &str = "{deadline: 20s, waves: [h1, h2, h3]}";
+const ALL: &str = "{deadline: 20s, on_failure: rollback-all, waves: [[h1], [h2], [h3]]}";
+const ONE: &str = "{deadline: 20s, waves: [[h1], [h2], [h3]]}";
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_on_one_host_takes_the_change_back_everywhere_and_it_stays_so() {
