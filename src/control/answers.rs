@@ -93,7 +93,8 @@ pub fn in_vain(open: &BTreeSet<&HostName>, reports: &Reports) -> Option<Vec<Answ
     let mut complaints = Vec::new();
     for host in open {
         let progress = &reports.get(*host)?.progress;
-        if !progress.quiet || !progress.working.is_empty() || progress.waiting.is_empty() {
+        let is_there = progress.waiting.is_empty() && progress.failed.is_empty();
+        if !progress.quiet || !progress.working.is_empty() || is_there {
             return None;
         }
         let lines = progress.failed.iter().chain(&progress.waiting).map(|(subject, why)| format!("{subject}: {why}"));
@@ -183,6 +184,12 @@ mod tests {
         let stuck = in_vain(&open, &reports(&[("a", "it failed on b")], true));
         assert_eq!(stuck, Some(vec![answer("a", OutcomeCode::Failed, "web: it failed on b")]));
         assert_eq!(in_vain(&open, &reports(&[], true)), None, "it waits for nothing");
+        // It was rolled back, and goes on listening for others who lead clients away.
+        let mut failed = reports(&[], true);
+        let report = Arc::make_mut(failed.get_mut(&a).unwrap());
+        report.progress.failed.push(("web".to_owned(), "it crashed".to_owned()));
+        let stuck = in_vain(&open, &failed);
+        assert_eq!(stuck, Some(vec![answer("a", OutcomeCode::Failed, "web: it crashed")]));
         assert_eq!(in_vain(&open, &Reports::new()), None, "nothing is known of it yet");
     }
 }
