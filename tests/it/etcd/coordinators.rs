@@ -253,7 +253,7 @@ async fn who_falls_silent_is_not_known_to_be_up_and_a_slot_outlives_its_holder()
     let all = [one, two, three];
     all_are_ready(&all).await;
     let [one, two, three] = all;
-    three.acquire(&ask("three", "api", 7), Timestamp(1)).await.unwrap();
+    three.acquire(&ask("three", "api", 1), Timestamp(1)).await.unwrap();
     // Killed: its word ends with its lease, its slot does not.
     drop(three);
     heard(&one, "three", |report| !report.reachable).await;
@@ -261,7 +261,7 @@ async fn who_falls_silent_is_not_known_to_be_up_and_a_slot_outlives_its_holder()
     assert_eq!(why, "1 of at most 1 may be down: three");
     let three = seat(&etcd, "demo", "three").await;
     let [held] = three.slots().await.unwrap().try_into().unwrap();
-    assert_eq!((held.host, held.service, held.generation), (host("three"), service("api"), 7));
+    assert_eq!((held.host, held.service, held.generation), (host("three"), service("api"), 1));
     three.report(word("three", true));
     heard(&two, "three", |report| report.reachable).await;
     one.acquire(&ask("one", "web", 1), Timestamp(3)).await.unwrap();
