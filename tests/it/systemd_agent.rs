@@ -12,13 +12,14 @@ use serde_json::Value;
 
 use super::support::{Sandbox, docker, try_docker};
 
-/// A site of one service, whose process ends at once when it is asked to.
+/// A site of one service, whose process ends at once when it is asked to, and of a job that has no time to run.
 const SITE: &str = r#"
 apiVersion: mastic/v1
 kind: Site
 metadata: {name: @}
 spec:
   hosts: {here: {connection: {local: {}}}}
+  jobs: {@-yearly: {image: "IMAGE", command: ["true"], schedule: {cron: "0 0 1 1 *"}}}
   services:
     @-one: {hosts: [here], image: "IMAGE", command: [sleep, "100000"], init: true}
 "#;
