@@ -245,9 +245,10 @@ mod tests {
         let base = sealed(|_| {});
         assert!(base.0.starts_with("1:") && base.0.len() == 34, "{}", base.0);
         // What changes: (create hash, input hash).
-        let cases: [(&str, Change, (bool, bool)); 15] = [
+        let cases: [(&str, Change, (bool, bool)); 16] = [
             ("nothing", |_| {}, (false, false)),
             ("sealed before", |it| seal_instance(it, b"other"), (false, false)),
+            ("hidden", |it| it.sensitive.extend(["environment.A".to_owned()]), (false, false)),
             ("shown", |it| it.files[0].shown = Shown::Opaque(3), (false, false)),
             ("source", |it| it.files[0].source = None, (false, false)),
             ("command", |it| it.settings.command = Some(vec!["x".to_owned()]), (true, true)),
